@@ -1,0 +1,162 @@
+"""Every expected failure, with its HTTP status. Imports nothing.
+
+    ProxyError
+    ├── InvalidRequest        400  the request itself is wrong; names the mistake and the remedy
+    ├── RequestTooLarge       413  body, statement or parameter over a limit
+    ├── UnsupportedMediaType  415  content type or encoding that we don't read
+    ├── NotFound              404
+    ├── MethodNotAllowed      405
+    ├── Forbidden             403  a setting or statement that policy keeps out
+    │   └── StatementNotAllowed
+    ├── ResultTooLarge        413  more rows or bytes than asked for
+    ├── QueueFull             429  too many requests wait for a connection already
+    ├── PoolTimeout           503  no connection became free in time
+    ├── Draining              503  the service is shutting down
+    ├── DeadlineExceeded      504  the request's own time is over
+    ├── RequestCancelled      499  cancelled on the server by somebody else
+    ├── UpstreamUnavailable   503  cannot connect, or the connection was lost
+    ├── UpstreamAuth          502  the upstream refuses our login
+    └── SqlError              by SQLSTATE  the server rejected the statement
+"""
+
+from typing import ClassVar, Literal
+
+Executed = Literal["no", "yes", "unknown"]
+Phase = Literal["request", "queue", "connect", "execute", "stream", "commit"]
+
+
+class ProxyError(Exception):
+    """Base of all expected failures; anything else becomes a 500 without details.
+
+    `context` holds the members of the problem document (docs/reference/errors.md) that only this
+    occurrence knows: position, constraint, retry_after_ms, …
+    """
+
+    status: int = 500
+    code: str = "internal"
+    phase: Phase = "request"
+    executed: Executed = "no"
+    retryable: bool = False
+
+    def __init__(self, detail: str, **context: str | int | None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.context = {key: value for key, value in context.items() if value is not None}
+
+
+class InvalidRequest(ProxyError):
+    """The request itself is wrong; nothing was sent to the upstream."""
+
+    status, code = 400, "invalid_request"
+
+
+class RequestTooLarge(ProxyError):
+    """A body, a statement or a parameter exceeds its limit."""
+
+    status, code = 413, "request_too_large"
+
+
+class UnsupportedMediaType(ProxyError):
+    """The body's content type or encoding is one that we don't read."""
+
+    status, code = 415, "unsupported_media_type"
+
+
+class NotFound(ProxyError):
+    """No such resource."""
+
+    status, code = 404, "not_found"
+
+
+class MethodNotAllowed(ProxyError):
+    """The resource exists, but not for this method."""
+
+    status, code = 405, "method_not_allowed"
+
+
+class Forbidden(ProxyError):
+    """Policy keeps this out."""
+
+    status, code = 403, "forbidden"
+
+
+class StatementNotAllowed(ProxyError):
+    """The statement can't be run on this endpoint; `detail` names the one that can."""
+
+    status, code, phase = 403, "statement_not_allowed", "execute"
+
+
+class ResultTooLarge(ProxyError):
+    """More rows or bytes than the limit; `executed` says whether the statement took effect."""
+
+    status, code, phase = 413, "result_too_large", "execute"
+
+    def __init__(self, detail: str, executed: Executed) -> None:
+        super().__init__(detail)
+        self.executed = executed
+
+
+class QueueFull(ProxyError):
+    """So many requests wait for a connection that one more is refused at once."""
+
+    status, code, phase, retryable = 429, "queue_full", "queue", True
+
+
+class PoolTimeout(ProxyError):
+    """No connection became free in time; nothing was sent."""
+
+    status, code, phase, retryable = 503, "pool_timeout", "queue", True
+
+
+class Draining(ProxyError):
+    """The service is shutting down and takes no new work."""
+
+    status, code, phase, retryable = 503, "draining", "queue", True
+
+
+class DeadlineExceeded(ProxyError):
+    """The request's time was over; the statement was cancelled on the server."""
+
+    status, code, phase = 504, "deadline_exceeded", "execute"
+
+    def __init__(self, detail: str, executed: Executed, sqlstate: str | None = None) -> None:
+        super().__init__(detail, sqlstate=sqlstate)
+        self.executed = executed
+
+
+class UpstreamUnavailable(ProxyError):
+    """No connection to the upstream, or it was lost; `phase` and `executed` say when."""
+
+    status, code, phase, retryable = 503, "upstream_unavailable", "connect", True
+
+    def __init__(
+        self, detail: str, phase: Phase = "connect", executed: Executed = "no", **context: str | None
+    ) -> None:
+        super().__init__(detail, **context)
+        self.phase = phase
+        self.executed = executed
+        self.retryable = executed == "no"
+
+
+class UpstreamAuth(ProxyError):
+    """The upstream refuses our login: a configuration error, so no retry helps."""
+
+    status, code, phase = 502, "upstream_auth", "connect"
+
+
+class SqlError(ProxyError):
+    """The server rejected the statement; its SQLSTATE decides status and code.
+
+    `engine/sqlstate.py` makes these; `context` has the server's fields.
+    """
+
+    phase: Phase = "execute"
+    OWN: ClassVar[frozenset[str]] = frozenset({"status", "code", "retryable", "executed", "phase"})
+
+    def __init__(
+        self, detail: str, *, status: int, code: str, executed: Executed, **context: str | int | None
+    ) -> None:
+        super().__init__(detail, **context)
+        self.status = status
+        self.code = code
+        self.executed = executed
