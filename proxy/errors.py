@@ -1,22 +1,22 @@
 """Every expected failure, with its HTTP status. Imports nothing.
 
-    ProxyError
-    ├── InvalidRequest        400  the request itself is wrong; names the mistake and the remedy
-    ├── RequestTooLarge       413  body, statement or parameter over a limit
-    ├── UnsupportedMediaType  415  content type or encoding that we don't read
-    ├── NotFound              404
-    ├── MethodNotAllowed      405
-    ├── Forbidden             403  a setting or statement that policy keeps out
-    │   └── StatementNotAllowed
-    ├── ResultTooLarge        413  more rows or bytes than asked for
-    ├── QueueFull             429  too many requests wait for a connection already
-    ├── PoolTimeout           503  no connection became free in time
-    ├── Draining              503  the service is shutting down
-    ├── DeadlineExceeded      504  the request's own time is over
-    ├── RequestCancelled      499  cancelled on the server by somebody else
-    ├── UpstreamUnavailable   503  cannot connect, or the connection was lost
-    ├── UpstreamAuth          502  the upstream refuses our login
-    └── SqlError              by SQLSTATE  the server rejected the statement
+ProxyError
+├── InvalidRequest        400  the request itself is wrong; names the mistake and the remedy
+├── RequestTooLarge       413  body, statement or parameter over a limit
+├── UnsupportedMediaType  415  content type or encoding that we don't read
+├── NotFound              404
+├── MethodNotAllowed      405
+├── Forbidden             403  a setting or statement that policy keeps out
+│   └── StatementNotAllowed
+├── ResultTooLarge        413  more rows or bytes than asked for
+├── QueueFull             429  too many requests wait for a connection already
+├── PoolTimeout           503  no connection became free in time
+├── Draining              503  the service is shutting down
+├── DeadlineExceeded      504  the request's own time is over
+├── RequestCancelled      499  cancelled on the server by somebody else
+├── UpstreamUnavailable   503  cannot connect, or the connection was lost
+├── UpstreamAuth          502  the upstream refuses our login
+└── SqlError              by SQLSTATE  the server rejected the statement
 """
 
 from typing import ClassVar, Literal
@@ -130,7 +130,11 @@ class UpstreamUnavailable(ProxyError):
     status, code, phase, retryable = 503, "upstream_unavailable", "connect", True
 
     def __init__(
-        self, detail: str, phase: Phase = "connect", executed: Executed = "no", **context: str | None
+        self,
+        detail: str,
+        phase: Phase = "connect",
+        executed: Executed = "no",
+        **context: str | None,
     ) -> None:
         super().__init__(detail, **context)
         self.phase = phase
@@ -154,7 +158,13 @@ class SqlError(ProxyError):
     OWN: ClassVar[frozenset[str]] = frozenset({"status", "code", "retryable", "executed", "phase"})
 
     def __init__(
-        self, detail: str, *, status: int, code: str, executed: Executed, **context: str | int | None
+        self,
+        detail: str,
+        *,
+        status: int,
+        code: str,
+        executed: Executed,
+        **context: str | int | None,
     ) -> None:
         super().__init__(detail, **context)
         self.status = status

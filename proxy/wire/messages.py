@@ -84,11 +84,8 @@ def build_parse(sql: bytes, type_oids: Sequence[int] = ()) -> bytes:
 
 def build_bind(values: Sequence[bytes | None]) -> bytes:
     """Bind values in text format to the unnamed portal; all results in text format, too."""
-    parts = [b"\0\0\0\0", _UINT2.pack(len(values))]
-    for value in values:
-        parts.append(NULL if value is None else _INT4.pack(len(value)) + value)
-    parts.append(b"\0\0")
-    body = b"".join(parts)
+    sized = [NULL if value is None else _INT4.pack(len(value)) + value for value in values]
+    body = b"".join((b"\0\0\0\0", _UINT2.pack(len(values)), *sized, b"\0\0"))
     return b"B" + _INT4.pack(4 + len(body)) + body
 
 
