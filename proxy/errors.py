@@ -19,7 +19,7 @@ ProxyError
 └── SqlError              by SQLSTATE  the server rejected the statement
 """
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 Executed = Literal["no", "yes", "unknown"]
 Phase = Literal["request", "queue", "connect", "execute", "stream", "commit"]
@@ -127,14 +127,16 @@ class DeadlineExceeded(ProxyError):
 class UpstreamUnavailable(ProxyError):
     """No connection to the upstream, or it was lost; `phase` and `executed` say when."""
 
-    status, code, phase, retryable = 503, "upstream_unavailable", "connect", True
+    status, code = 503, "upstream_unavailable"
+    phase: Phase = "connect"
+    retryable = True
 
     def __init__(
         self,
         detail: str,
         phase: Phase = "connect",
         executed: Executed = "no",
-        **context: str | None,
+        **context: str | int | None,
     ) -> None:
         super().__init__(detail, **context)
         self.phase = phase
@@ -155,7 +157,6 @@ class SqlError(ProxyError):
     """
 
     phase: Phase = "execute"
-    OWN: ClassVar[frozenset[str]] = frozenset({"status", "code", "retryable", "executed", "phase"})
 
     def __init__(
         self,

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from struct import Struct, pack
 from typing import NamedTuple
 
-_INT2 = Struct("!h")
+INT2 = Struct("!h")
 _UINT2 = Struct("!H")
-_INT4 = Struct("!i")
+INT4 = Struct("!i")
 _FIELD = Struct("!ihihih")  # table OID, column, type OID, type size, type modifier, format
 
+DATA_ROW = ord("D")
+HEADER_BYTES = 5  # type byte and length
 NULL = b"\xff\xff\xff\xff"
 MAX_PARAMETERS = 65535  # the count is an unsigned 16-bit number
 
@@ -79,29 +81,29 @@ _FIELD_NAMES = {
 def build_parse(sql: bytes, type_oids: Sequence[int] = ()) -> bytes:
     """Parse into the unnamed statement; OID 0 lets the server infer a parameter's type."""
     oids = pack(f"!H{len(type_oids)}I", len(type_oids), *type_oids)
-    return b"P" + _INT4.pack(4 + 1 + len(sql) + 1 + len(oids)) + b"\0" + sql + b"\0" + oids
+    return b"P" + INT4.pack(4 + 1 + len(sql) + 1 + len(oids)) + b"\0" + sql + b"\0" + oids
 
 
 def build_bind(values: Sequence[bytes | None]) -> bytes:
     """Bind values in text format to the unnamed portal; all results in text format, too."""
-    sized = [NULL if value is None else _INT4.pack(len(value)) + value for value in values]
+    sized = [NULL if value is None else INT4.pack(len(value)) + value for value in values]
     body = b"".join((b"\0\0\0\0", _UINT2.pack(len(values)), *sized, b"\0\0"))
-    return b"B" + _INT4.pack(4 + len(body)) + body
+    return b"B" + INT4.pack(4 + len(body)) + body
 
 
 def build_execute(max_rows: int = 0) -> bytes:
     """Execute the unnamed portal; 0 means every row."""
-    return b"E\0\0\0\x09\0" + _INT4.pack(max_rows) if max_rows else EXECUTE_ALL
+    return b"E\0\0\0\x09\0" + INT4.pack(max_rows) if max_rows else EXECUTE_ALL
 
 
 def build_query(sql: bytes) -> bytes:
     """Build a simple Query."""
-    return b"Q" + _INT4.pack(4 + len(sql) + 1) + sql + b"\0"
+    return b"Q" + INT4.pack(4 + len(sql) + 1) + sql + b"\0"
 
 
 def build_copy_fail(reason: bytes) -> bytes:
     """End a CopyIn that nobody feeds."""
-    return b"f" + _INT4.pack(4 + len(reason) + 1) + reason + b"\0"
+    return b"f" + INT4.pack(4 + len(reason) + 1) + reason + b"\0"
 
 
 def build_cancel(pid: int, secret: int) -> bytes:
@@ -111,7 +113,7 @@ def build_cancel(pid: int, secret: int) -> bytes:
 
 def parse_row_description(body: bytes) -> tuple[Field, ...]:
     """Parse the body of a RowDescription."""
-    (count,) = _INT2.unpack_from(body)
+    (count,) = INT2.unpack_from(body)
     fields = []
     position = 2
     for _ in range(count):
@@ -133,7 +135,7 @@ def parse_server_message(body: bytes) -> ServerMessage:
             values[name] = field[1:].decode(errors="replace")
     position = values.pop("position", None)
     return ServerMessage(
-        **values,  # type: ignore[arg-type]  # every value but position is a str
+        **values,
         position=int(position) if position is not None and position.isdecimal() else None,
     )
 

@@ -1,0 +1,196 @@
+"""One connection to the upstream: SQLAlchemy's, with the lane on its transport."""
+
+import asyncio
+from typing import Any, cast
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as CheckoutTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from proxy.engine.deadline import Deadline
+from proxy.engine.factory import EXPIRES_AT
+from proxy.engine.sqlstate import connect_error, lost_error
+from proxy.errors import DeadlineExceeded, PoolTimeout, ProxyError
+from proxy.stats.events import Emit, Event
+from proxy.wire.answer import Answer, Discard, RowSink
+from proxy.wire.cancel import cancel_statement
+from proxy.wire.lane import ConnectionLost, HandOverRefused, Lane
+
+CANCEL_S = 2.0  # longest wait for the server to take a cancel, and then for its ReadyForQuery
+SETTLE_S = 5.0  # longest clean-up after which a connection is dropped instead
+QUERY_CANCELED = "57014"
+
+
+class UpstreamConnection:
+    """Runs flights with a deadline; knows whether it may be lent again."""
+
+    def __init__(
+        self,
+        checkout: AsyncConnection,
+        driver: "asyncpg.Connection[Any]",
+        lane: Lane,
+        expires_at: float,
+        emit: Emit,
+    ) -> None:
+        self._checkout = checkout
+        self._driver = driver
+        self._emit = emit
+        self._expires_at = expires_at
+        self._cancelling: asyncio.Task[bool] | None = None
+        self.lane = lane
+
+    @classmethod
+    async def open(
+        cls, engine: AsyncEngine, max_message_bytes: int, emit: Emit
+    ) -> "UpstreamConnection":
+        """Check a connection out of the engine's pool and take over its transport.
+
+        Raises:
+            UpstreamUnavailable, UpstreamAuth: the upstream can't be reached, or refuses us.
+            PoolTimeout: others hold all of the engine's connections.
+        """
+        while True:
+            checkout = await _check_out(engine)
+            proxied = await checkout.get_raw_connection()
+            driver = cast("asyncpg.Connection[Any]", proxied.driver_connection)
+            is_expired = proxied.info[EXPIRES_AT] <= asyncio.get_running_loop().time()
+            if not is_expired and not driver.is_closed():
+                break
+            emit(Event.CONNECTION_RETIRED if is_expired else Event.CONNECTION_DISCARDED, 1)
+            await checkout.invalidate()
+            await checkout.close()
+        try:
+            lane = Lane(driver, max_message_bytes)
+        except HandOverRefused as cause:
+            await checkout.close()
+            raise ProxyError(f"the lane can't take over a connection: {cause}") from cause
+        return cls(checkout, driver, lane, proxied.info[EXPIRES_AT], emit)
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether it is over its maximum age."""
+        return asyncio.get_running_loop().time() >= self._expires_at
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nobody would notice that it was used: idle, no transaction, no cancel on its way.
+
+        Until the cancel socket's EOF a late cancel could still hit the next statement.
+        """
+        lane = self.lane
+        return (
+            self._cancelling is None
+            and lane.status == "I"
+            and not lane.is_busy
+            and not lane.is_lost
+        )
+
+    async def run(
+        self, flight: bytes, sink: RowSink, deadline: Deadline, prefixes: int = 0
+    ) -> Answer:
+        """Send `flight` and wait for its ReadyForQuery; at the deadline the statement is cancelled.
+
+        Raises:
+            DeadlineExceeded: `executed` says what became of the statement.
+            UpstreamUnavailable: the connection was lost.
+        """
+        future = self.lane.send(flight, sink, prefixes)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_at(deadline.at, self._begin_cancel, future)
+        try:
+            answer = await future
+        except ConnectionLost as lost:
+            if self._cancelling is None:
+                raise lost_error(lost) from lost
+            detail = "the request's time was over, and the upstream didn't answer the cancel"
+            raise DeadlineExceeded(detail, "unknown") from lost
+        finally:
+            timer.cancel()
+        if self._cancelling and answer.error and answer.error.sqlstate == QUERY_CANCELED:
+            detail = "the request's time was over; the statement was cancelled"
+            raise DeadlineExceeded(detail, "no", QUERY_CANCELED)
+        return answer
+
+    def _begin_cancel(self, future: asyncio.Future[Answer]) -> None:
+        if future.done():
+            return
+        self._emit(Event.STATEMENT_CANCELLED, 1)
+        self._cancelling = asyncio.get_running_loop().create_task(self._cancel(future))
+
+    async def _cancel(self, future: asyncio.Future[Answer]) -> bool:
+        """Cancel what runs; True when the server has taken it and the lane is free again."""
+        try:
+            async with asyncio.timeout(CANCEL_S):
+                await cancel_statement(self.lane)
+                taken = True
+        except (OSError, EOFError):  # TimeoutError is an OSError
+            taken = False
+        done, _ = await asyncio.wait([future], timeout=CANCEL_S)
+        if not done:
+            self.lane.abort()
+        return taken and bool(done)
+
+    async def settle(self) -> bool:
+        """Bring the lane back: cancel what runs, roll back what is open. False if that failed."""
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                if not await self._end_statement():
+                    return False
+                if self.lane.status != "I":
+                    await self.lane.send_query("ROLLBACK", Discard())
+        except (TimeoutError, ConnectionLost):
+            return False
+        return self.is_clean
+
+    async def _end_statement(self) -> bool:
+        if self.lane.is_lost:
+            return False
+        if self.lane.is_busy:
+            future = self.lane.abandon()
+            if self._cancelling is None:
+                self._begin_cancel(future)
+            await future
+        if self._cancelling is not None:
+            is_taken = await self._cancelling
+            self._cancelling = None
+            return is_taken
+        return True
+
+    async def release(self) -> None:
+        """Hand the transport back and the connection to the engine's pool."""
+        self.lane.hand_back()
+        await self._checkout.close()
+
+    async def retire(self) -> None:
+        """Close the connection in order, because of its age."""
+        self._emit(Event.CONNECTION_RETIRED, 1)
+        self.lane.hand_back()
+        await self._checkout.invalidate()
+        await self._checkout.close()
+
+    async def discard(self) -> None:
+        """Drop the connection without another word to the server."""
+        self._emit(Event.CONNECTION_DISCARDED, 1)
+        if self._cancelling is not None:
+            self._cancelling.cancel()
+        self.lane.hand_back()
+        self._driver.terminate()
+        await self._checkout.invalidate()
+        await self._checkout.close()
+
+
+async def _check_out(engine: AsyncEngine) -> AsyncConnection:
+    """The one place where the driver's connect errors become ours."""
+    try:
+        return await engine.connect()
+    except ProxyError:
+        raise
+    except CheckoutTimeout as cause:
+        raise PoolTimeout("all connections of the engine's pool are held") from cause
+    except DBAPIError as cause:
+        raise connect_error(getattr(cause.orig, "sqlstate", None), str(cause.orig)) from cause
+    except asyncpg.PostgresError as cause:
+        raise connect_error(cause.sqlstate, str(cause)) from cause
+    except (OSError, TimeoutError, asyncpg.InterfaceError) as cause:
+        raise connect_error(None, str(cause) or "it doesn't answer in time") from cause

@@ -1,0 +1,269 @@
+"""The queue in front of the upstream's connections."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from proxy.engine.connection import UpstreamConnection
+from proxy.engine.deadline import Deadline
+from proxy.errors import Draining, PoolTimeout, ProxyError, QueueFull
+from proxy.stats.events import Emit, Event
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """`connections` at most, `waiters` at most, and how long each may wait or idle."""
+
+    connections: int
+    waiters: int
+    checkout_timeout_s: float
+    idle_s: float
+
+
+class Lease:
+    """Borrows a connection for the time of a `with` block; `waited_s` says how long that took."""
+
+    __slots__ = ("_connection", "_deadline", "_pool", "waited_s")
+
+    def __init__(self, pool: "LanePool", deadline: Deadline) -> None:
+        self._pool = pool
+        self._deadline = deadline
+        self._connection: UpstreamConnection | None = None
+        self.waited_s = 0.0
+
+    async def __aenter__(self) -> UpstreamConnection:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        self._connection = await self._pool.borrow(self._deadline)
+        self.waited_s = clock() - started
+        return self._connection
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._connection is not None:
+            self._pool.give_back(self._connection)
+
+
+class LanePool:
+    """Lends connections in order of arrival.
+
+    A connection that comes back goes straight to the next waiter. Everything that takes time
+    (opening, cancelling, closing) is done by tasks that the pool owns, never by the request, so a
+    client that goes away can't interrupt it.
+    """
+
+    def __init__(
+        self, open_one: Callable[[], Awaitable[UpstreamConnection]], limits: PoolLimits, emit: Emit
+    ) -> None:
+        self._open_one = open_one
+        self._limits = limits
+        self._emit = emit
+        self._idle: deque[tuple[float, UpstreamConnection]] = deque()
+        self._waiters: OrderedDict[asyncio.Future[UpstreamConnection], None] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._is_failing = False
+        self._is_closing = False
+        self._opening = 0
+        self._mending = 0  # being cancelled, rolled back or closed
+        self.in_use = 0
+        self.max_in_use = 0
+        self.max_waiters = 0
+
+    def gauges(self) -> dict[str, int]:
+        """Return what `/stats` shows."""
+        return {
+            "limit": self._limits.connections,
+            "in_use": self.in_use,
+            "max_in_use": self.max_in_use,
+            "idle": len(self._idle),
+            "opening": self._opening,
+            "mending": self._mending,
+            "waiters": len(self._waiters),
+            "max_waiters": self.max_waiters,
+        }
+
+    def lease(self, deadline: Deadline) -> Lease:
+        """Borrow a connection in a `with` block."""
+        return Lease(self, deadline)
+
+    async def borrow(self, deadline: Deadline) -> UpstreamConnection:
+        """Take a connection, waiting for one in order of arrival.
+
+        Raises:
+            QueueFull: too many wait already.
+            PoolTimeout: none became free in time.
+            Draining: the pool is being closed.
+            UpstreamUnavailable, UpstreamAuth: none could be opened.
+        """
+        if self._is_closing:
+            raise Draining("the service is shutting down")
+        connection = None if self._waiters else self._take_idle()
+        if connection is None:
+            return await self._wait(deadline)
+        self._emit(Event.LANE_LENT, 0)
+        return self._lend(connection)
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """Return a borrowed connection, whatever state it is in."""
+        self.in_use -= 1
+        if not connection.is_clean:
+            self._mend(self._settle(connection))
+        elif connection.is_expired or self._is_closing:
+            self._mend(connection.retire())
+        else:
+            self._offer(connection)
+
+    async def release_idle(self) -> None:
+        """Hand every idle connection back to the engine's pool now."""
+        for _, connection in self._idle:
+            self._mend(connection.release() if connection.is_clean else connection.discard())
+        self._idle.clear()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def close(self) -> None:
+        """Refuse whoever waits, and close what is idle; borrowed ones close as they come back."""
+        self._is_closing = True
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(Draining("the service is shutting down"))
+        while (connection := self._take_idle()) is not None:
+            self._mend(connection.retire())
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _lend(self, connection: UpstreamConnection) -> UpstreamConnection:
+        self.in_use += 1
+        self.max_in_use = max(self.max_in_use, self.in_use)
+        return connection
+
+    def _take_idle(self) -> UpstreamConnection | None:
+        """Take the idle connection that was used last; lost and old ones are put away."""
+        while self._idle:
+            _, connection = self._idle.pop()
+            if connection.is_clean and not connection.is_expired:
+                return connection
+            self._mend(connection.retire() if connection.is_clean else connection.discard())
+        return None
+
+    def _offer(self, connection: UpstreamConnection) -> None:
+        """Give a free connection to the first waiter, or keep it."""
+        while self._waiters:
+            waiter, _ = self._waiters.popitem(last=False)
+            if not waiter.done():
+                waiter.set_result(self._lend(connection))
+                return
+        loop = asyncio.get_running_loop()
+        self._idle.append((loop.time(), connection))
+        if self._sweep_timer is None:
+            self._sweep_timer = loop.call_later(self._limits.idle_s, self._sweep)
+
+    async def _wait(self, deadline: Deadline) -> UpstreamConnection:
+        if len(self._waiters) >= self._limits.waiters:
+            self._emit(Event.QUEUE_REFUSED, 1)
+            raise QueueFull(f"{self._limits.waiters} requests wait for a connection already")
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        waiter: asyncio.Future[UpstreamConnection] = loop.create_future()
+        self._waiters[waiter] = None
+        self.max_waiters = max(self.max_waiters, len(self._waiters))
+        self._grow()
+        end = min(deadline.at, started + self._limits.checkout_timeout_s)
+        timer = loop.call_at(end, self._time_out, waiter)
+        try:
+            connection = await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.give_back(waiter.result())  # lent in the very moment of the cancellation
+            raise
+        finally:
+            timer.cancel()
+            self._waiters.pop(waiter, None)
+        self._emit(Event.LANE_LENT, loop.time() - started)
+        return connection
+
+    def _time_out(self, waiter: asyncio.Future[UpstreamConnection]) -> None:
+        if waiter.done():
+            return
+        self._emit(Event.LANE_TIMED_OUT, 1)
+        waiter.set_exception(
+            PoolTimeout(f"no connection became free in time; {self.in_use} are in use")
+        )
+
+    def _grow(self) -> None:
+        """Open connections for the waiters, up to the limit; one at a time while that fails."""
+        wanted = min(len(self._waiters), 1 if self._is_failing else self._limits.connections)
+        while self._opening < wanted and self._count() < self._limits.connections:
+            self._opening += 1
+            self._own(self._open())
+
+    def _count(self) -> int:
+        return self.in_use + len(self._idle) + self._opening + self._mending
+
+    async def _open(self) -> None:
+        try:
+            connection = await self._open_one()
+        except ProxyError as error:
+            self._is_failing = True
+            self._emit(Event.CONNECT_FAILED, 1)
+            self._fail_first(error)
+        else:
+            self._is_failing = False
+            self._offer(connection)
+        finally:
+            self._opening -= 1
+            self._grow()
+
+    def _fail_first(self, error: ProxyError) -> None:
+        while self._waiters:
+            waiter, _ = self._waiters.popitem(last=False)
+            if not waiter.done():
+                waiter.set_exception(error)
+                return
+
+    async def _settle(self, connection: UpstreamConnection) -> None:
+        if not await connection.settle():
+            await connection.discard()
+        elif connection.is_expired or self._is_closing:
+            await connection.retire()
+        else:
+            self._offer(connection)
+
+    def _mend(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have a connection cleaned up or closed; until then it counts against the limit."""
+
+        async def mend() -> None:
+            try:
+                await work
+            finally:
+                self._mending -= 1
+                self._grow()
+
+        self._mending += 1
+        self._own(mend())
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _sweep(self) -> None:
+        """Hand what has been idle for long back to the engine's pool, which closes the overflow."""
+        loop = asyncio.get_running_loop()
+        self._sweep_timer = None
+        while self._idle and self._idle[0][0] + self._limits.idle_s <= loop.time():
+            _, connection = self._idle.popleft()
+            self._mend(connection.release() if connection.is_clean else connection.discard())
+        if self._idle:
+            end = self._idle[0][0] + self._limits.idle_s
+            self._sweep_timer = loop.call_at(end, self._sweep)

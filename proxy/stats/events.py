@@ -1,0 +1,29 @@
+"""The closed list of what can happen. Code says it happened, `stats` counts it."""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    """Each with the meaning of its value, 1 where nothing is said."""
+
+    CONNECTION_OPENED = "connection_opened"
+    CONNECTION_CLOSED = "connection_closed"
+    CONNECTION_INVALIDATED = "connection_invalidated"
+    CONNECTION_CHECKED_OUT = "connection_checked_out"
+    CONNECTION_RETIRED = "connection_retired"  # over its maximum age
+    CONNECTION_DISCARDED = "connection_discarded"  # lost, or not clean after a cancel
+    CONNECT_FAILED = "connect_failed"
+    LANE_LENT = "lane_lent"  # seconds waited for it
+    LANE_TIMED_OUT = "lane_timed_out"
+    QUEUE_REFUSED = "queue_refused"
+    STATEMENT_CANCELLED = "statement_cancelled"
+    REQUEST_FINISHED = "request_finished"  # seconds in total
+    REQUEST_REJECTED = "request_rejected"  # 4xx
+    REQUEST_FAILED = "request_failed"  # 5xx
+    CLIENT_DISCONNECTED = "client_disconnected"
+    ROWS_SENT = "rows_sent"  # rows
+    BYTES_SENT = "bytes_sent"  # bytes of bodies
+
+
+Emit = Callable[[Event, float], None]
