@@ -1,0 +1,167 @@
+"""Log lines on standard output: one JSON object or one line of text for each record.
+
+`logger.info("request", extra={"fields": {"status": 200}})` adds members of its own.
+"""
+
+import json
+import logging
+import os
+import queue
+import re
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import orjson
+
+STDOUT = 1
+_QUEUE_LINES = 10_000
+_CLOSE_DEADLINE_S = 1.0
+_MASK = "•••"
+_URL_PASSWORD = re.compile(
+    r"(//[^\s:/@]*:)"  # up to the password: //user:
+    r"(?!\d{1,5}(?:[/?#,]|$))"  # unless it is a port
+    r"\S*(?=@)"  # to the last @, since people forget to encode the first
+)
+_NAMED_PASSWORD = re.compile(
+    r"""(passw(?:or)?d['"]?(?:\s*[=:]\s*|\s+(?=')))('(?:[^'\\]|\\.)*'|"[^"]*"|[^\s&;,'"]+)""",
+    re.IGNORECASE,
+)
+
+
+class LogOptions(Protocol):
+    """What `configure` needs of the settings."""
+
+    @property
+    def level(self) -> str:
+        """Least level, in lower case."""
+
+    @property
+    def format(self) -> str:
+        """Either json or text."""
+
+
+def configure(options: LogOptions) -> None:
+    """Send the records of every logger to standard output, in place of earlier handlers."""
+    handler = LineHandler(STDOUT, _QUEUE_LINES)
+    handler.setFormatter(TextFormatter() if options.format == "text" else JsonFormatter())
+    logging.basicConfig(level=options.level.upper(), handlers=[handler], force=True)
+
+
+def redact(text: str) -> str:
+    """Mask passwords in URLs (`//user:secret@`) and assignments (`password=secret`)."""
+    return _NAMED_PASSWORD.sub(_mask, _URL_PASSWORD.sub(_mask, text))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object: ts, level, logger, msg, the record's fields, exception, dropped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the object; a field can't replace a member of ours."""
+        head = {
+            "ts": _write_time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "msg": redact(record.getMessage()),
+        }
+        tail = _read_tail(self, record)
+        return _dump(head | _read_fields(record) | head | tail)
+
+
+class TextFormatter(logging.Formatter):
+    """One line for people: time, level, logger, message, fields; a traceback follows it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the line."""
+        tail = _read_tail(self, record)
+        trace = tail.pop("exception", None)
+        members = "".join(
+            f" {name}={value}" for name, value in (_read_fields(record) | tail).items()
+        )
+        start = f"{_write_time(record)} {record.levelname:<7} {record.name}"
+        line = f"{start}: {redact(record.getMessage())}{members}"
+        return f"{line}\n{trace}" if trace else line
+
+
+class LineHandler(logging.Handler):
+    """Writes lines to a file descriptor from a thread, so that a blocked reader stops nobody.
+
+    Lines that find the queue full are dropped; the next one that gets through counts them in
+    `dropped`. It writes past sys.stdout, whose lock a blocked thread would hold for ever.
+    """
+
+    def __init__(self, descriptor: int, capacity: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lines: queue.Queue[bytes | None] = queue.Queue(capacity)
+        self._dropped = 0
+        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
+        self._writer.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the record's line; callers hold the handler's lock."""
+        record.dropped = self._dropped
+        line = f"{self.format(record)}\n".encode(errors="backslashreplace")
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+        else:
+            self._dropped = 0
+
+    def close(self) -> None:
+        """Write what is queued, for a second at most."""
+        try:
+            self._lines.put(None, timeout=_CLOSE_DEADLINE_S)
+        except queue.Full:
+            pass
+        else:
+            self._writer.join(_CLOSE_DEADLINE_S)
+        super().close()
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            _write_all(self._descriptor, line)
+
+
+def _write_all(descriptor: int, line: bytes) -> None:
+    """Write `line`, or what its reader still takes: a log without a reader is no failure."""
+    try:
+        while line:
+            line = line[os.write(descriptor, line) :]
+    except OSError:
+        return
+
+
+def _mask(match: re.Match[str]) -> str:
+    return f"{match[1]}{_MASK}"
+
+
+def _write_time(record: logging.LogRecord) -> str:
+    time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    return time.replace("+00:00", "Z")
+
+
+def _read_fields(record: logging.LogRecord) -> dict[str, Any]:  # Any: whatever callers log
+    fields: Mapping[str, Any] = getattr(record, "fields", {})
+    return {
+        name: redact(value) if isinstance(value, str) else value for name, value in fields.items()
+    }
+
+
+def _read_tail(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, Any]:
+    """Collect what only some records have: their exception, and lines dropped before them."""
+    tail: dict[str, Any] = {}
+    if record.exc_info:
+        tail["exception"] = redact(formatter.formatException(record.exc_info))
+    if dropped := getattr(record, "dropped", 0):
+        tail["dropped"] = dropped
+    return tail
+
+
+def _dump(members: Mapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(members, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # a lone surrogate or a number over 64 bits, which json can write
+        return json.dumps(members, default=str)

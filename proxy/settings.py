@@ -1,0 +1,272 @@
+"""Every setting: name, unit, bounds, default and help sentence.
+
+A field's `description` is its only help text; the command line's help, config/reference.toml and
+docs/reference/settings.md come from it. `proxy/settings_source.py` fills these models.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FilePath, SecretStr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from proxy.settings_form import Dsn, Pattern, Port, SettingName, SettingValue, SocketPath
+
+MIB = 1024 * 1024
+DEFAULT_ALLOWED_SETTINGS = (
+    *("search_path", "TimeZone", "statement_timeout", "lock_timeout", "synchronous_commit"),
+    *("work_mem", "hash_mem_multiplier", "jit", "plan_cache_mode", "enable_*", "app.*"),
+)
+
+
+class Section(BaseModel):
+    """One table of the configuration file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class UpstreamSettings(Section):
+    """The Postgres or PgBouncer that answers."""
+
+    dsn: Dsn | None = Field(
+        None,
+        description="Address of the Postgres or PgBouncer, as a libpq URL: several hosts, sslmode "
+        "and target_session_attrs work; unset, `serve` starts an embedded Postgres.",
+        examples=["postgresql://user:password@localhost:5432/database"],
+    )
+    console_dsn: Dsn | None = Field(
+        None,
+        description="Address of PgBouncer's admin console, for its statistics and its pool mode.",
+        examples=["postgresql://stats:password@localhost:6432/pgbouncer"],
+    )
+    kind: Literal[
+        "auto",
+        "postgres",
+        "pgbouncer-session",
+        "pgbouncer-transaction",
+        "pgbouncer-statement",
+    ] = Field("auto", description="What the upstream is; auto finds out when it connects.")
+    application_name: str = Field(
+        "pgsidecar", max_length=63, description="Name that pg_stat_activity shows for us."
+    )
+    connect_timeout_s: float = Field(
+        5.0, gt=0, le=300, description="Longest time to open one connection, login included."
+    )
+    tls_ca_file: FilePath | None = Field(
+        None,
+        description="Certificates (PEM) of the authorities that may vouch for the upstream.",
+        examples=["/etc/pgsidecar/ca.pem"],
+    )
+
+
+class PoolSettings(Section):
+    """Our connections to the upstream."""
+
+    size: int = Field(20, ge=1, le=1000, description="Connections kept open to the upstream.")
+    overflow: int = Field(
+        10, ge=0, le=1000, description="Extra connections allowed in a burst, closed after it."
+    )
+    checkout_timeout_s: float = Field(
+        2.0, gt=0, le=600, description="Longest wait of a request for a connection."
+    )
+    queue_size: int = Field(
+        1000, ge=0, le=100_000, description="Requests that may wait; one more is refused at once."
+    )
+    max_age_s: float = Field(
+        240.0,
+        ge=1,
+        le=86_400,
+        description="Age at which a connection is replaced, give or take a tenth; keep it below "
+        "PgBouncer's and the load balancer's limits.",
+    )
+    idle_s: float = Field(
+        1.0,
+        ge=0,
+        le=3600,
+        description="Time without work after which a lane goes back to SQLAlchemy's pool.",
+    )
+
+
+class HttpSettings(Section):
+    """The listener of the query API."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address of the query API.")
+    port: Port = Field(7432, description="Port of the query API; 0 takes a free one.")
+    unix_socket: SocketPath | None = Field(
+        None,
+        description="Unix socket that serves the query API instead of host and port.",
+        examples=["/run/pgsidecar/http.sock"],
+    )
+    body_timeout_s: float = Field(
+        10.0, gt=0, le=600, description="Longest time that a client may take to send its body."
+    )
+    drain_timeout_s: float = Field(
+        20.0,
+        ge=0,
+        le=3600,
+        description="Time that running requests get to finish when the service stops.",
+    )
+
+
+class OpsSettings(Section):
+    """The listener for probes and statistics."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address of probes and statistics.")
+    port: Port = Field(7433, description="Port of probes and statistics; 0 takes a free one.")
+
+
+class SessionSettings(Section):
+    """What every statement finds set on the server."""
+
+    time_zone: str | None = Field(
+        None,
+        min_length=1,
+        description="Time zone of every statement; unset, the server's own.",
+        examples=["UTC"],
+    )
+    settings: Mapping[SettingName, SettingValue] = Field(
+        {},
+        description="Postgres settings, by name, that hold for every statement.",
+        examples=[{"search_path": "app", "jit": "off"}],
+    )
+    hooks: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="SQL statements that run once on every new upstream connection.",
+        examples=[["set jit = off"]],
+    )
+    allowed_settings: tuple[Pattern, ...] = Field(
+        DEFAULT_ALLOWED_SETTINGS,
+        description="Settings that a request may set for its own statement; * stands for any text.",
+    )
+
+
+class LimitSettings(Section):
+    """What one request may take."""
+
+    rows: int = Field(
+        10_000, ge=1, le=10_000_000, description="Rows of an answer that is not streamed."
+    )
+    bytes: int = Field(
+        10 * MIB, ge=1024, le=1024 * MIB, description="Size of an answer that is not streamed."
+    )
+    timeout_s: float = Field(
+        30.0, gt=0, le=86_400, description="Deadline of a request that names none."
+    )
+    timeout_max_s: float = Field(
+        300.0, gt=0, le=86_400, description="Longest deadline that a request may name."
+    )
+    stream_timeout_s: float = Field(
+        3600.0, gt=0, le=604_800, description="Longest life of a stream."
+    )
+    stream_stall_s: float = Field(
+        60.0, gt=0, le=3600, description="Longest time that a stream's reader may take nothing."
+    )
+    held_share: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="Share of the pool that open transactions may hold, at least one connection.",
+    )
+    body_bytes: int = Field(
+        4 * MIB, ge=1024, le=1024 * MIB, description="Size of a request's body."
+    )
+    sql_bytes: int = Field(MIB, ge=1024, le=1024 * MIB, description="Size of one statement.")
+    message_bytes: int = Field(
+        64 * MIB,
+        ge=64 * 1024,
+        le=1024 * MIB,
+        description="Size of one message from the server, which holds a whole row.",
+    )
+    notices: int = Field(20, ge=0, le=1000, description="Notices of the server kept per answer.")
+
+    @model_validator(mode="after")
+    def _check_ceiling(self) -> Self:
+        if self.timeout_max_s < self.timeout_s:
+            raise ValueError(
+                "limits.timeout_max_s is below limits.timeout_s, the deadline it should cap; "
+                "raise it or lower limits.timeout_s"
+            )
+        return self
+
+
+class AuthSettings(Section):
+    """Who may ask."""
+
+    open_network: bool = Field(
+        False,
+        description="Serve without authentication on an address other than loopback or a unix "
+        "socket.",
+    )
+
+
+class LogSettings(Section):
+    """Log lines, on standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged."
+    )
+    format: Literal["json", "text"] = Field(
+        "json", description="json has one object per line; text is for people."
+    )
+    access: bool = Field(True, description="Log one line per request.")
+
+
+class EmbeddedSettings(Section):
+    """The Postgres that `serve` starts when upstream.dsn is unset."""
+
+    data_dir: Path | None = Field(
+        None,
+        description="Data directory of the embedded Postgres; unset, one in the user's cache.",
+        examples=["/var/lib/pgsidecar"],
+    )
+    port: Port = Field(0, description="Port of the embedded Postgres; 0 takes a free one.")
+
+
+class Settings(BaseSettings):
+    """All settings, made once by `settings_source.load` and passed to whoever needs a section."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    upstream: UpstreamSettings = UpstreamSettings()
+    pool: PoolSettings = PoolSettings()
+    http: HttpSettings = HttpSettings()
+    ops: OpsSettings = OpsSettings()
+    session: SessionSettings = SessionSettings()
+    limits: LimitSettings = LimitSettings()
+    auth: AuthSettings = AuthSettings()
+    log: LogSettings = LogSettings()
+    embedded: EmbeddedSettings = EmbeddedSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        *_args: PydanticBaseSettingsSource,
+        **_kwargs: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from the constructor alone: nothing but the command reads the environment."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _check_exposure(self) -> Self:
+        if self.auth.open_network or self.http.unix_socket or _is_loopback(self.http.host):
+            return self
+        raise ValueError(
+            "http.host is not a loopback address, so anybody on the network could run SQL; "
+            "use 127.0.0.1, or say auth.open_network = true where the network itself is guarded"
+        )
+
+    def with_upstream(self, dsn: str) -> Self:
+        """Copy these settings with another `upstream.dsn`."""
+        upstream = self.upstream.model_copy(update={"dsn": SecretStr(dsn)})
+        return self.model_copy(update={"upstream": upstream})
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
