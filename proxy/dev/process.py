@@ -183,6 +183,6 @@ def _stop(process: subprocess.Popen[bytes], stop_signal: signal.Signals) -> None
 
 
 def _find_reason(output: bytes) -> str:
-    """The last line about an error, else the last line."""
+    """The first line about an error, else the last line."""
     lines = output.decode(errors="replace").strip().splitlines() or ["it printed nothing"]
-    return next((line for line in reversed(lines) if _COMPLAINT.search(line)), lines[-1])
+    return next((line for line in lines if _COMPLAINT.search(line)), lines[-1])

@@ -244,7 +244,7 @@ def test_ordinary_user_keeps_their_files(tmp_path, monkeypatch):
 
 def test_wrong_option_is_reported_with_pgbouncers_words(postgres):
     bouncer = LocalPgBouncer(BINARY, postgres.port, options={"pool_mode": "sometimes"})
-    with pytest.raises(StartFailed, match="pgbouncer ended .*sometimes"), bouncer:
+    with pytest.raises(StartFailed, match=r"pgbouncer ended .*sometimes"), bouncer:
         pass
 
 
