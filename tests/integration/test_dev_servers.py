@@ -1,11 +1,10 @@
 """The local servers start, keep their data, and leave nothing behind."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -21,7 +20,8 @@ from proxy.dev.postgres import (
     default_data_dir,
     find_programs,
 )
-from proxy.dev.process import StartFailed, place_in_reach, run_server
+from proxy.dev.process import StartFailed
+from tests.fixtures.process import is_alive, wait_until
 from tests.fixtures.servers import BOUNCERS, PGBOUNCERS, ROOT
 
 IS_ROOT = os.geteuid() == 0
@@ -38,21 +38,6 @@ with (
     print(postgres.pid, bouncer.pid, postgres.port, flush=True)
     sys.stdin.read()
 """
-
-
-def wait_until(condition: Callable[[], bool], deadline_s: float = 10.0) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.01)
-
-
-def is_alive(pid: int) -> bool:
-    """A zombie that nobody collects has no command line any more."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 async def fetch(dsn: str, sql: str) -> object:
@@ -236,12 +221,6 @@ async def test_old_pgbouncer_starts(postgres):
         assert await fetch(bouncer.dsn, "select 1") == 1
 
 
-def test_ordinary_user_keeps_their_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    process.give_away(tmp_path)
-    assert tmp_path.stat().st_uid == os.getuid()
-
-
 def test_wrong_option_is_reported_with_pgbouncers_words(postgres):
     bouncer = LocalPgBouncer(BINARY, postgres.port, options={"pool_mode": "sometimes"})
     with pytest.raises(StartFailed, match=r"pgbouncer ended .*sometimes"), bouncer:
@@ -251,73 +230,6 @@ def test_wrong_option_is_reported_with_pgbouncers_words(postgres):
 async def test_upstreams_lead_to_the_sample(upstream):
     assert await fetch(upstream.dsn, "select count(*) from users") == 3000
     assert await fetch(upstream.postgres_dsn, "select count(*) from users") == 3000
-
-
-def test_server_that_never_gets_ready_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(process, "_START_DEADLINE_S", 0.05)
-    seen = []
-    never = run_server(
-        ["/bin/sleep", "60"],
-        signal.SIGTERM,
-        tmp_path / "sleeper.log",
-        is_ready=lambda pid: bool(seen.append(pid)),
-    )
-    with pytest.raises(StartFailed, match="sleeper isn't ready"), never:
-        pass
-    assert not is_alive(seen[0])
-
-
-def test_server_that_ignores_its_signal_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(process, "_STOP_DEADLINE_S", 0.05)
-    log = tmp_path / "deaf.log"
-    command = ["/bin/sh", "-c", "trap '' TERM; echo on; while :; do sleep 1; done"]
-    with run_server(command, signal.SIGTERM, log, lambda _: log.read_bytes() == b"on\n") as pid:
-        assert is_alive(pid)
-    assert not is_alive(pid)
-
-
-def test_silent_death_says_so(tmp_path):
-    server = run_server(["/bin/false"], signal.SIGTERM, tmp_path / "mute.log", lambda _: False)
-    with pytest.raises(StartFailed, match="mute ended at its start: it printed nothing"), server:
-        pass
-
-
-@pytest.mark.skipif(not IS_ROOT, reason="only root gives its rights away")
-def test_programs_below_a_closed_home_are_copied_once(tmp_path, home, monkeypatch):
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
-    (closed / "tool").write_text("#!/bin/sh\n")
-    (closed / "tool").chmod(0o700)
-    monkeypatch.setattr(process, "_PROGRAM_CACHE", home / "programs")
-    copy = place_in_reach(closed)
-    assert (copy / "tool").stat().st_mode & 0o005 == 0o005
-    assert place_in_reach(closed) == copy
-    assert list((home / "programs").iterdir()) == [copy]
-
-
-@pytest.mark.skipif(not IS_ROOT, reason="only root gives its rights away")
-def test_copy_that_another_process_finished_first_is_taken(tmp_path, home, monkeypatch):
-    closed = tmp_path / "raced"
-    closed.mkdir(mode=0o700)
-    (closed / "raced-tool").touch()
-    cache = home / "raced"
-    monkeypatch.setattr(process, "_PROGRAM_CACHE", cache)
-    copy = place_in_reach(closed)
-    process._copy_for_all(closed, copy)
-    assert list(cache.iterdir()) == [copy]
-
-
-@pytest.mark.skipif(not IS_ROOT, reason="an ordinary user needs no setpriv")
-def test_root_without_setpriv_is_told_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(StartFailed, match="util-linux"):
-        process.run_program(["/bin/true"])
-
-
-def test_ordinary_user_without_setpriv_starts_programs_plainly(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    process.run_program(["/bin/true"])
 
 
 def test_ordinary_users_data_lies_in_their_cache(monkeypatch, tmp_path):
