@@ -56,6 +56,12 @@ class RequestTooLarge(ProxyError):
     status, code = 413, "request_too_large"
 
 
+class RequestTimeout(ProxyError):
+    """The client took too long to send its body."""
+
+    status, code, retryable = 408, "request_timeout", True
+
+
 class UnsupportedMediaType(ProxyError):
     """The body's content type or encoding is one that we don't read."""
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from time import perf_counter
 from types import TracebackType
 from typing import Any
 
@@ -35,10 +36,9 @@ class Lease:
         self.waited_s = 0.0
 
     async def __aenter__(self) -> UpstreamConnection:
-        clock = asyncio.get_running_loop().time
-        started = clock()
+        started = perf_counter()
         self._connection = await self._pool.borrow(self._deadline)
-        self.waited_s = clock() - started
+        self.waited_s = perf_counter() - started
         return self._connection
 
     async def __aexit__(
@@ -173,12 +173,12 @@ class LanePool:
             self._emit(Event.QUEUE_REFUSED, 1)
             raise QueueFull(f"{self._limits.waiters} requests wait for a connection already")
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = perf_counter()
         waiter: asyncio.Future[UpstreamConnection] = loop.create_future()
         self._waiters[waiter] = None
         self.max_waiters = max(self.max_waiters, len(self._waiters))
         self._grow()
-        end = min(deadline.at, started + self._limits.checkout_timeout_s)
+        end = min(deadline.at, loop.time() + self._limits.checkout_timeout_s)
         timer = loop.call_at(end, self._time_out, waiter)
         try:
             connection = await waiter
@@ -189,7 +189,7 @@ class LanePool:
         finally:
             timer.cancel()
             self._waiters.pop(waiter, None)
-        self._emit(Event.LANE_LENT, loop.time() - started)
+        self._emit(Event.LANE_LENT, perf_counter() - started)
         return connection
 
     def _time_out(self, waiter: asyncio.Future[UpstreamConnection]) -> None:

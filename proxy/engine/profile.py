@@ -48,14 +48,14 @@ async def _look(settings: Settings) -> UpstreamProfile:
         pid = await connection.fetchval("select pg_catalog.pg_backend_pid()")
         in_recovery = await connection.fetchval("select pg_catalog.pg_is_in_recovery()")
         is_direct = pid == connection.get_server_pid()
-        version = connection.get_server_version()
+        version = connection.get_settings().server_version
     finally:
         await connection.close()
     relation = "equals" if is_direct else "differs from"
     return UpstreamProfile(
         kind="postgres" if is_direct else "pgbouncer",
         pool_mode=_configured_mode(settings.upstream.kind),
-        server_version=f"{version.major}.{version.minor}",
+        server_version=version,
         is_primary=not in_recovery,
         evidence=f"the process id of the login {relation} the server's",
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -129,5 +130,8 @@ async def _prove_hand_over(lanes: LanePool, engine: AsyncEngine, timeout_s: floa
     await lanes.release_idle()
     async with engine.connect() as checkout, asyncio.timeout(timeout_s):
         proxied = await checkout.get_raw_connection()
-        if rows.rows != [(b"1",)] or await proxied.driver_connection.fetchval("select 1") != 1:
+        if (
+            rows.rows != [(b"1",)]
+            or await cast("Any", proxied.driver_connection).fetchval("select 1") != 1
+        ):
             raise ProxyError("asyncpg's connection doesn't work after the lane has used it")

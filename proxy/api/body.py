@@ -1,0 +1,43 @@
+"""A request's body, as far as its limits go."""
+
+import asyncio
+
+from aiohttp import web
+
+from proxy.errors import RequestTimeout, RequestTooLarge, UnsupportedMediaType
+from proxy.keys import SETTINGS
+from proxy.query.models import QueryBody, parse_body, parse_text
+
+
+async def read_query(request: web.Request) -> QueryBody:
+    """Read a query as JSON, or as a bare statement with its parameters in the query string.
+
+    Raises:
+        InvalidRequest, RequestTooLarge, RequestTimeout, UnsupportedMediaType
+    """
+    if request.content_type == "application/json":
+        return parse_body(await read_body(request))
+    if request.content_type == "application/sql":
+        return parse_text(await read_body(request), list(request.query.items()))
+    raise UnsupportedMediaType(
+        "send a JSON object with Content-Type: application/json, "
+        "or a bare statement with Content-Type: application/sql"
+    )
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Read the body within `limits.body_bytes` and `http.body_timeout_s`."""
+    settings = request.app[SETTINGS]
+    if "Content-Encoding" in request.headers:
+        raise UnsupportedMediaType("compressed bodies are not read; send it without encoding")
+    try:
+        async with asyncio.timeout(settings.http.body_timeout_s):
+            return await request.read()
+    except TimeoutError as cause:
+        raise RequestTimeout(
+            f"the body did not arrive within {settings.http.body_timeout_s} s"
+        ) from cause
+    except web.HTTPRequestEntityTooLarge as cause:
+        raise RequestTooLarge(
+            f"the body has more than {settings.limits.body_bytes} bytes (limits.body_bytes)"
+        ) from cause

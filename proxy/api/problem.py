@@ -1,0 +1,47 @@
+"""Errors as RFC 9457 problem documents: docs/reference/errors.md."""
+
+import orjson
+from aiohttp import web
+
+from proxy.errors import ProxyError
+from proxy.keys import EXCHANGE
+
+CONTENT_TYPE = "application/problem+json"
+TYPE_PREFIX = "https://pgsidecar.dev/errors#"
+_MEMBERS = (
+    "sqlstate",
+    "severity",
+    "pg_detail",
+    "hint",
+    "position",
+    "schema",
+    "table",
+    "column",
+    "constraint",
+)
+
+
+def problem_response(request: web.Request, error: ProxyError) -> web.Response:
+    """Make the answer to a request that failed."""
+    context = error.context
+    problem = {
+        "type": TYPE_PREFIX + error.code,
+        "title": error.code,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": request.path,
+        "request_id": request[EXCHANGE].request_id,
+        **{member: context.get(member) for member in _MEMBERS},
+        "phase": error.phase,
+        "executed": error.executed,
+        "retryable": error.retryable,
+        "retry_after_ms": context.get("retry_after_ms"),
+        "statement_index": context.get("statement_index"),
+    }
+    response = web.Response(
+        status=error.status, body=orjson.dumps(problem), content_type=CONTENT_TYPE
+    )
+    retry_after_ms = context.get("retry_after_ms")
+    if isinstance(retry_after_ms, int):
+        response.headers["Retry-After"] = str(-(-retry_after_ms // 1000))
+    return response

@@ -1,0 +1,160 @@
+"""Wiring: settings in, two listeners out, and their life from start to drain."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+
+from proxy.api.middleware import follow_request, refuse_while_draining
+from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
+from proxy.engine.upstream import Upstream
+from proxy.keys import COUNTERS, LIFECYCLE, LIMITS, RUNNER, SETTINGS, UPSTREAM, Lifecycle
+from proxy.query.execute import QueryRunner
+from proxy.query.models import QueryLimits
+from proxy.settings import Settings
+from proxy.stats.counters import Counters
+
+KEEPALIVE_S = 75.0
+SOCKET_MODE = 0o660
+CLOSE_S = 5.0  # for the upstream's connections, after the drain
+FORCED_EXIT = 1
+_log = logging.getLogger("pgsidecar.app")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service: where it listens, and what its tests look at."""
+
+    url: str
+    operations_url: str
+    upstream: Upstream
+    lifecycle: Lifecycle
+
+
+def serve(settings: Settings, on_ready: Callable[[Service], None]) -> int:
+    """Serve until SIGTERM or SIGINT, drain, and return the exit code.
+
+    A second signal ends the drain at once.
+
+    Raises:
+        ProxyError: the service can't start as it is configured.
+    """
+    return uvloop.run(_serve(settings, on_ready))
+
+
+async def _serve(settings: Settings, on_ready: Callable[[Service], None]) -> int:
+    stop, force = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        (force if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    async with run_service(settings) as service:
+        on_ready(service)
+        await stop.wait()
+        await drain(service.lifecycle, settings.http.drain_timeout_s, force)
+    return FORCED_EXIT if force.is_set() else 0
+
+
+async def drain(lifecycle: Lifecycle, timeout_s: float, force: asyncio.Event) -> None:
+    """Refuse new requests and wait for the running ones, until the limit or `force`."""
+    _log.info("draining", extra={"fields": {"running": len(lifecycle.running)}})
+    lifecycle.is_draining = True
+    waits = [asyncio.ensure_future(event.wait()) for event in (lifecycle.idle, force)]
+    await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+@asynccontextmanager
+async def run_service(settings: Settings) -> AsyncIterator[Service]:
+    """Open operations listener, upstream and query listener; close them in reverse order."""
+    counters = Counters()
+    upstream = Upstream(settings, counters.count)
+    lifecycle = Lifecycle(started_at=asyncio.get_running_loop().time())
+    lifecycle.idle.set()
+
+    def build(middlewares: tuple[object, ...], routes: tuple[web.RouteDef, ...]) -> web.Application:
+        app = web.Application(
+            middlewares=middlewares,  # type: ignore[arg-type]  # aiohttp's alias is private
+            client_max_size=settings.limits.body_bytes,
+        )
+        app[SETTINGS], app[LIMITS] = settings, _query_limits(settings)
+        app[UPSTREAM], app[COUNTERS], app[LIFECYCLE] = upstream, counters, lifecycle
+        app[RUNNER] = QueryRunner(upstream, settings.session.settings)
+        app.add_routes(routes)
+        return app
+
+    operations = build((follow_request,), OPERATIONS_ROUTES)
+    queries = build((follow_request, refuse_while_draining), QUERY_ROUTES)
+    async with _listen(operations, settings.ops.host, settings.ops.port) as operations_url:
+        try:
+            await upstream.start()
+            async with _listen(
+                queries, settings.http.host, settings.http.port, settings.http.unix_socket
+            ) as url:
+                yield Service(url, operations_url, upstream, lifecycle)
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await upstream.close()
+
+
+def _query_limits(settings: Settings) -> QueryLimits:
+    limits = settings.limits
+    return QueryLimits(
+        rows=limits.rows,
+        bytes=limits.bytes,
+        timeout_s=limits.timeout_s,
+        timeout_max_s=limits.timeout_max_s,
+        sql_bytes=limits.sql_bytes,
+        allowed_settings=settings.session.allowed_settings,
+    )
+
+
+@asynccontextmanager
+async def _listen(
+    app: web.Application, host: str, port: int, unix_socket: Path | None = None
+) -> AsyncIterator[str]:
+    """Serve `app` on an address; yields its URL, or the socket's path."""
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_S,
+        handler_cancellation=True,  # a client that goes away cancels its statement
+        shutdown_timeout=0.1,  # what was worth waiting for, the drain has waited for
+        auto_decompress=False,
+    )
+    await runner.setup()
+    try:
+        if unix_socket is None:
+            await web.TCPSite(runner, host, port).start()
+            address = runner.addresses[0]
+            yield f"http://{_url_host(address[0])}:{address[1]}"
+            return
+        await web.SockSite(runner, bind_unix(unix_socket)).start()
+        yield str(unix_socket)
+    finally:
+        await runner.cleanup()
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """Bind a unix socket for owner and group, in place of one that a killed process left."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    path.chmod(SOCKET_MODE)
+    return listener
+
+
+def _url_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,44 @@
+"""Everything that a handler may take from the application or the request."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from proxy.engine.upstream import Upstream
+from proxy.query.execute import QueryRunner
+from proxy.query.models import QueryLimits
+from proxy.settings import Settings
+from proxy.stats.counters import Counters
+
+
+@dataclass(slots=True)
+class Lifecycle:
+    """Where the service is in its life, and what it has in hand."""
+
+    started_at: float  # on the event loop's clock
+    is_draining: bool = False
+    running: set[str] = field(default_factory=set)  # request ids
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request as the middleware follows it; handlers add what they know."""
+
+    request_id: str
+    started_at: float  # on the event loop's clock, for the deadline
+    started_s: float  # on the performance counter, which is finer
+    queue_s: float | None = None
+    db_s: float | None = None
+    encode_s: float | None = None
+    row_count: int | None = None
+
+
+SETTINGS = web.AppKey("settings", Settings)
+LIMITS = web.AppKey("limits", QueryLimits)
+UPSTREAM = web.AppKey("upstream", Upstream)
+RUNNER = web.AppKey("runner", QueryRunner)
+COUNTERS = web.AppKey("counters", Counters)
+LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
+EXCHANGE = web.RequestKey("exchange", Exchange)

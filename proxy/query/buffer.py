@@ -1,0 +1,63 @@
+"""The rows of an answer that is held in memory, up to its limits."""
+
+from typing import Literal
+
+from proxy.wire.messages import DATA_ROW, HEADER_BYTES, INT4
+
+
+class RowBuffer:
+    """A sink that keeps DataRow messages as they come and notes when a limit is passed.
+
+    What comes after a limit is counted out and dropped, so the statement runs to its end.
+    """
+
+    def __init__(self, max_rows: int, max_bytes: int) -> None:
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._runs: list[bytes] = []
+        self._bytes = 0
+        self.description: bytes | None = None
+        self.row_count = 0
+        self.exceeded: Literal["rows", "bytes"] | None = None
+
+    @property
+    def messages(self) -> bytes:
+        """The rows kept, as one run of complete messages."""
+        return b"".join(self._runs)
+
+    def describe(self, description: bytes | None) -> None:
+        """Keep the description."""
+        self.description = description
+
+    def feed_rows(self, data: bytes, start: int) -> int:
+        """Keep the complete rows of this run that the limits allow."""
+        position = kept = start
+        size = len(data)
+        while size - position >= HEADER_BYTES and data[position] == DATA_ROW:
+            end = position + 1 + INT4.unpack_from(data, position + 1)[0]
+            if end > size:
+                break
+            if self._take(end - position):
+                kept = end
+            position = end
+        if kept > start:
+            self._runs.append(data[start:kept])
+        return position
+
+    def skip_row(self) -> None:
+        """A row over the message limit is over the limit of bytes, too."""
+        self.exceeded = self.exceeded or "bytes"
+
+    def _take(self, row_bytes: int) -> bool:
+        """Count a row in; False when it, or one before it, is over a limit."""
+        if self.exceeded is not None:
+            return False
+        if self.row_count >= self._max_rows:
+            self.exceeded = "rows"
+            return False
+        if self._bytes + row_bytes > self._max_bytes:
+            self.exceeded = "bytes"
+            return False
+        self.row_count += 1
+        self._bytes += row_bytes
+        return True
