@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 Encode = Callable[[bytes], bytes]
 
-_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_ESCAPED = re.compile(rb"\\(.)")
 
 
 def array_encoder(encode_element: Encode, delimiter: str = ",") -> Encode:
@@ -19,7 +19,7 @@ def array_encoder(encode_element: Encode, delimiter: str = ",") -> Encode:
     """
     separator = delimiter.encode()
     unquoted = rb'[^{}"' + re.escape(separator) + rb"]+"
-    token = re.compile(rb'"((?:[^"\\]++|\\.)*+)"|' + unquoted + rb"|.", re.DOTALL)
+    token = re.compile(rb'"((?:[^"\\]++|\\.)*+)"|' + unquoted + rb"|.")
     punctuation = {b"{": b"[", b"}": b"]", separator: b",", b"NULL": b"null"}
 
     def encode_token(match: re.Match[bytes]) -> bytes:

@@ -14,7 +14,7 @@ class Outcome:
     """What is said about a statement beside its rows, in the order of the document."""
 
     row_count: int
-    command: str
+    command: str | None
     truncated: bool
     notices: Sequence[ServerMessage]
     elapsed_ms: float

@@ -115,6 +115,4 @@ def _distinct(names: Sequence[str]) -> Iterable[str]:
         while number > 1 and f"{name}_{number}" in taken:
             number += 1
         numbers[name] = number
-        distinct = f"{name}_{number}" if number > 1 else name
-        taken.add(distinct)
-        yield distinct
+        yield f"{name}_{number}" if number > 1 else name

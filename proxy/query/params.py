@@ -11,8 +11,8 @@ from msgspec.json import Decoder
 
 from proxy.errors import InvalidRequest
 from proxy.sql.types import TYPE_NAMES, SqlType, type_by_name
+from proxy.wire.messages import MAX_PARAMETERS
 
-MAX_PARAMETERS = 65535  # Bind counts them in an unsigned 16-bit number
 SHOWN_NAME = 63  # the longest name Postgres knows; of longer ones an error shows the beginning
 
 _INFERRED = 0
@@ -20,7 +20,7 @@ _BYTEA = 17
 _JSON = frozenset({114, 3802})
 
 _QUOTE, _ARRAY, _OBJECT, _NULL = b'"[{n'
-_STRINGS = re.compile(rb'("(?:[^"\\]++|\\.)*+")', re.DOTALL)
+_STRINGS = re.compile(rb'("(?:[^"\\]++|\\.)*+")')
 _SPECIAL = re.compile(rb'(["\\])')
 _PUNCTUATION = {",": bytes.maketrans(b"[]", b"{}"), ";": bytes.maketrans(b"[],", b"{};")}
 
@@ -155,14 +155,8 @@ def _encode_array(text: bytes, kind: SqlType | None, number: int) -> bytes:
         return text
     punctuation = _PUNCTUATION[kind.delimiter if kind else ","]
     parts[::2] = [part.translate(punctuation).replace(b"null", b"NULL") for part in between]
-    parts[1::2] = [_quote_string(part, number) for part in strings]
+    parts[1::2] = [_quote(_encode_string(part, number)) for part in strings]
     return b"".join(parts)
-
-
-def _quote_string(text: bytes, number: int) -> bytes:
-    if b"\\" not in text:
-        return text  # JSON and Postgres quote it alike
-    return _quote(_encode_string(text, number))
 
 
 def _encode_documents(text: bytes) -> bytes:

@@ -73,6 +73,7 @@ def test_a_request_cannot_raise_the_limits():
         (b'{"sql":"x","numeric":1}', '^numeric must be "string" or "number"$'),
         (b'{"sql":"x","limits":{"rows":0}}', "limits must be .* \\(at limits.rows\\)"),
         (b'{"sql":"x","limits":{"row":1}}', "unknown member 'row'; did you mean 'rows'\\?"),
+        (b'{"sql":"x","limits":{"int8":1}}', "^unknown member 'int8'$"),
         (b'{"sql":"x","timeout_ms":1.5}', "timeout_ms must be a whole number"),
         (b'{"sql":"x","timeout_ms":0}', "timeout_ms must be a whole number"),
         (b'{"sql":"x","timeout_ms":true}', "timeout_ms must be a whole number"),
