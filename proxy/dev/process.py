@@ -103,46 +103,55 @@ def give_away(path: Path) -> None:
         os.chown(path, NOBODY, NOBODY)
 
 
-def place_in_reach(folder: Path) -> Path:
+def place_in_reach(folder: Path, *siblings: Path) -> Path:
     """Return `folder`, or a copy of it where the servers' user can run what's inside.
 
-    Root's checkouts and environments often lie below a home that nobody else may enter.
+    Root's checkouts and environments often lie below a home that nobody else may enter. What
+    the programs find by their relative path goes along as `siblings`.
     """
-    folder = folder.resolve()
-    if not _is_root() or _is_open_to_all(folder):
+    originals = [path.resolve() for path in (folder, *siblings)]
+    if not _is_root() or all(map(_is_open_to_all, originals)):
         return folder
-    copy = make_walkable(_PROGRAM_CACHE) / _fingerprint(folder)
-    if not copy.exists():
-        _copy_for_all(folder, copy)
-    return copy
+    copies = make_walkable(_PROGRAM_CACHE) / _fingerprint(originals)
+    if not copies.exists():
+        _copy_for_all(originals, copies)
+    return copies / originals[0].name
 
 
-def _fingerprint(folder: Path) -> str:
-    """Name for a folder's content, by names and sizes: the same package has one copy."""
-    files = sorted(
-        (str(path.relative_to(folder)), path.stat().st_size) for path in folder.rglob("*")
-    )
-    return hashlib.sha256(repr(files).encode()).hexdigest()[:16]
+def _is_open_to_all(folder: Path) -> bool:
+    """Whether every user may walk to the folder, read its files and run its programs."""
+    is_reachable = all(path.stat().st_mode & 0o001 for path in folder.parents)
+    return is_reachable and all(_is_open(path) for path in (folder, *folder.rglob("*")))
 
 
-def _copy_for_all(folder: Path, copy: Path) -> None:
+def _is_open(path: Path) -> bool:
+    mode = path.stat().st_mode
+    wanted = 0o005 if mode & 0o100 else 0o004
+    return mode & wanted == wanted
+
+
+def _fingerprint(folders: Sequence[Path]) -> str:
+    """Name for the folders' content, by names and sizes: the same package has one copy."""
+    files = [
+        (str(path.relative_to(folder.parent)), path.stat().st_size)
+        for folder in folders
+        for path in folder.rglob("*")
+    ]
+    return hashlib.sha256(repr(sorted(files)).encode()).hexdigest()[:16]
+
+
+def _copy_for_all(originals: Sequence[Path], copies: Path) -> None:
     """Copy under another name first: two of us at once don't see each other's halves."""
-    draft = Path(tempfile.mkdtemp(dir=copy.parent)) / copy.name
-    shutil.copytree(folder, draft)
+    draft = Path(tempfile.mkdtemp(dir=copies.parent))
+    for original in originals:
+        shutil.copytree(original, draft / original.name)
     for path in (draft, *draft.rglob("*")):
         mode = path.stat().st_mode
         path.chmod(mode | (0o555 if mode & 0o100 else 0o444))
     try:
-        draft.rename(copy)
+        draft.rename(copies)
     except OSError:  # another one was faster
         shutil.rmtree(draft)
-    draft.parent.rmdir()
-
-
-def _is_open_to_all(folder: Path) -> bool:
-    """Whether every user may walk to the folder and run the programs below it."""
-    programs = [path for path in folder.rglob("*") if path.stat().st_mode & 0o100]
-    return all(path.stat().st_mode & 0o001 for path in (*folder.parents, folder, *programs))
 
 
 def _is_root() -> bool:
