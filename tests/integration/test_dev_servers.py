@@ -105,7 +105,7 @@ def test_second_start_is_quick(data_dir):
 
 async def test_interrupted_creation_is_done_again(home):
     draft = home / "interrupted" / "18.new"
-    draft.mkdir(parents=True)
+    process.make_walkable(draft)
     (draft / "half").touch()
     with EmbeddedPostgres(home / "interrupted") as server:
         assert await fetch(server.dsn, "select 1") == 1
@@ -186,7 +186,7 @@ def test_taken_port_is_reported_with_the_servers_words(postgres, data_dir):
 def test_failing_initdb_is_reported_with_its_words(home):
     cluster = home / "foreign" / "18.new"
     wrong = home / "foreign" / "bin"
-    wrong.mkdir(parents=True)
+    process.make_walkable(wrong)
     for name, line in {"postgres": "echo postgres v 18.1", "initdb": "echo no >&2; exit 1"}.items():
         (wrong / name).write_text(f"#!/bin/sh\n{line}\n")
         (wrong / name).chmod(0o755)
