@@ -25,7 +25,7 @@ _URL_PASSWORD = re.compile(
     r"\S*(?=@)"  # to the last @, since people forget to encode the first
 )
 _NAMED_PASSWORD = re.compile(
-    r"""(passw(?:or)?d['"]?(?:\s*[=:]\s*|\s+(?=')))('(?:[^'\\]|\\.)*'|"[^"]*"|[^\s&;,'"]+)""",
+    r"""(passw(?:or)?d['"]?(?:\s*[=:]\s*|\s+(?=')))('(?:[^'\\]|\\.|'')*'|"[^"]*"|[^\s&;,'"]+)""",
     re.IGNORECASE,
 )
 

@@ -78,8 +78,8 @@ class PoolSettings(Section):
         240.0,
         ge=1,
         le=86_400,
-        description="Age at which a connection is replaced, give or take a tenth; keep it below "
-        "PgBouncer's and the load balancer's limits.",
+        description="Age at which a connection is replaced, at random up to a fifth earlier; below "
+        "the limits of PgBouncer and of load balancers.",
     )
     idle_s: float = Field(
         1.0,

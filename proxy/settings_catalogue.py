@@ -1,5 +1,6 @@
 """The list of all settings, read from the models: names, forms, defaults, help."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,13 @@ def list_entries() -> dict[str, Entry]:
         for key, schema in model.model_json_schema()["properties"].items()
     )
     return {entry.name: entry for entry in entries}
+
+
+def write_toml(value: Any) -> str:  # Any: as JSON has it
+    """Write a JSON value, but no null, as a TOML value on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k)} = {write_toml(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _walk_sections() -> Iterator[tuple[str, type[BaseModel]]]:

@@ -70,8 +70,8 @@ def render_settings() -> Iterator[str]:
     yield from (
         "Each setting has a dotted name, `pool.size`, which is a flag (`--pool.size 20`),",
         "an environment variable (`PGSIDECAR_POOL__SIZE=20`, two underscores between section and",
-        "name) and a key of the TOML file that `--config` or "
-        f"`{CONFIG_VARIABLE}` names (`size = 20` below `[pool]`).",
+        f"name) and a key of the TOML file that `--config` or `{CONFIG_VARIABLE}` names",
+        "(`size = 20` below `[pool]`).",
         "A flag wins over the environment, the environment over the file, the file over the",
         "default; an empty variable counts as unset. Lists and maps are JSON in flags and",
         """variables: `PGSIDECAR_SESSION__SETTINGS='{"search_path": "app"}'`.""",
