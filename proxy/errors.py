@@ -23,13 +23,14 @@ from typing import Literal
 
 Executed = Literal["no", "yes", "unknown"]
 Phase = Literal["request", "queue", "connect", "execute", "stream", "commit"]
+RETRY_AFTER_MS = 1000
 
 
 class ProxyError(Exception):
     """Base of all expected failures; anything else becomes a 500 without details.
 
     `context` holds the members of the problem document (docs/reference/errors.md) that only this
-    occurrence knows: position, constraint, retry_after_ms, …
+    occurrence knows: position, constraint, statement_index, …
     """
 
     status: int = 500
@@ -37,6 +38,7 @@ class ProxyError(Exception):
     phase: Phase = "request"
     executed: Executed = "no"
     retryable: bool = False
+    retry_after_ms: int | None = None
 
     def __init__(self, detail: str, **context: str | int | None) -> None:
         super().__init__(detail)
@@ -106,18 +108,21 @@ class QueueFull(ProxyError):
     """So many requests wait for a connection that one more is refused at once."""
 
     status, code, phase, retryable = 429, "queue_full", "queue", True
+    retry_after_ms = RETRY_AFTER_MS
 
 
 class PoolTimeout(ProxyError):
     """No connection became free in time; nothing was sent."""
 
     status, code, phase, retryable = 503, "pool_timeout", "queue", True
+    retry_after_ms = RETRY_AFTER_MS
 
 
 class Draining(ProxyError):
     """The service is shutting down and takes no new work."""
 
     status, code, phase, retryable = 503, "draining", "queue", True
+    retry_after_ms = RETRY_AFTER_MS
 
 
 class DeadlineExceeded(ProxyError):
@@ -148,12 +153,20 @@ class UpstreamUnavailable(ProxyError):
         self.phase = phase
         self.executed = executed
         self.retryable = executed == "no"
+        self.retry_after_ms = RETRY_AFTER_MS if self.retryable else None
 
 
 class UpstreamAuth(ProxyError):
     """The upstream refuses our login: a configuration error, so no retry helps."""
 
     status, code, phase = 502, "upstream_auth", "connect"
+
+
+class EncodingFailed(ProxyError):
+    """The server sent text that isn't UTF-8; the statement had been executed by then."""
+
+    status, code, phase = 500, "encoding_failed", "execute"
+    executed: Executed = "yes"
 
 
 class SqlError(ProxyError):

@@ -46,7 +46,7 @@ async def follow_request(request: web.Request, handler: Handler) -> web.StreamRe
 async def refuse_while_draining(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Take no new work once the service shuts down."""
     if request.app[LIFECYCLE].is_draining:
-        raise Draining("the service is shutting down", retry_after_ms=1000)
+        raise Draining("the service is shutting down")
     return await handler(request)
 
 

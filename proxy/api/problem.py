@@ -1,5 +1,7 @@
 """Errors as RFC 9457 problem documents: docs/reference/errors.md."""
 
+from math import ceil
+
 import orjson
 from aiohttp import web
 
@@ -35,13 +37,12 @@ def problem_response(request: web.Request, error: ProxyError) -> web.Response:
         "phase": error.phase,
         "executed": error.executed,
         "retryable": error.retryable,
-        "retry_after_ms": context.get("retry_after_ms"),
+        "retry_after_ms": error.retry_after_ms,
         "statement_index": context.get("statement_index"),
     }
     response = web.Response(
         status=error.status, body=orjson.dumps(problem), content_type=CONTENT_TYPE
     )
-    retry_after_ms = context.get("retry_after_ms")
-    if isinstance(retry_after_ms, int):
-        response.headers["Retry-After"] = str(-(-retry_after_ms // 1000))
+    if error.retry_after_ms is not None:
+        response.headers["Retry-After"] = str(ceil(error.retry_after_ms / 1000))
     return response

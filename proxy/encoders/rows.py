@@ -8,7 +8,7 @@ from typing import Literal
 import orjson
 
 from proxy.encoders.cell import INT8, NUMERIC, cell_encoder
-from proxy.errors import ProxyError
+from proxy.errors import EncodingFailed
 from proxy.sql.types import SqlType
 from proxy.wire.messages import Field
 
@@ -65,7 +65,7 @@ class RowEncoder:
         """Encode a run of complete DataRow messages, joined by `separator`.
 
         Raises:
-            ProxyError: the server sent text that isn't UTF-8.
+            EncodingFailed: the server sent text that isn't UTF-8.
         """
         rows = []
         position = 0
@@ -74,7 +74,7 @@ class RowEncoder:
                 rows.append(self._encode_row(messages, position + _HEADER))
                 position += 1 + _INT4(messages, position + 1)[0]
         except UnicodeDecodeError as cause:
-            raise ProxyError(
+            raise EncodingFailed(
                 "the server sent text that is not UTF-8; leave client_encoding alone, "
                 "and cast columns of other encodings to bytea"
             ) from cause

@@ -74,7 +74,6 @@ _REFUSALS = (
     "unsupported startup parameter",
 )
 _TRY_LATER = frozenset({"53300", "53400", "57P01", "57P02", "57P03"})
-RETRY_AFTER_MS = 1000
 
 
 def find_verdict(sqlstate: str) -> Verdict:
@@ -141,9 +140,7 @@ def connect_error(sqlstate: str | None, text: str) -> ProxyError:
     """Make the error of a connection that could not be opened; nothing was executed."""
     if _is_refusal(sqlstate, text):
         return UpstreamAuth(f"the upstream refuses our login: {text}", sqlstate=sqlstate)
-    return UpstreamUnavailable(
-        f"cannot connect to the upstream: {text}", retry_after_ms=RETRY_AFTER_MS, sqlstate=sqlstate
-    )
+    return UpstreamUnavailable(f"cannot connect to the upstream: {text}", sqlstate=sqlstate)
 
 
 def _is_refusal(sqlstate: str | None, text: str) -> bool:

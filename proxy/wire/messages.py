@@ -112,13 +112,17 @@ def build_cancel(pid: int, secret: int) -> bytes:
 
 
 def parse_row_description(body: bytes) -> tuple[Field, ...]:
-    """Parse the body of a RowDescription."""
+    """Parse the body of a RowDescription.
+
+    A name that isn't UTF-8, after a statement that changed client_encoding, is shown as far as
+    it can be.
+    """
     (count,) = INT2.unpack_from(body)
     fields = []
     position = 2
     for _ in range(count):
         end = body.index(0, position)
-        name = body[position:end].decode()
+        name = body[position:end].decode(errors="replace")
         table_oid, column, type_oid, *rest = _FIELD.unpack_from(body, end + 1)
         # OIDs are unsigned on the server's side
         fields.append(Field(name, table_oid & 0xFFFFFFFF, column, type_oid & 0xFFFFFFFF, *rest))

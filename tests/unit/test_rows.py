@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.encoders.rows import Column, RowEncoder, RowShape
-from proxy.errors import ProxyError
+from proxy.errors import EncodingFailed
 from proxy.sql.types import BUILTIN, type_by_name
 from proxy.wire.messages import Field
 
@@ -151,7 +151,7 @@ def test_repeated_names_are_numbered_without_colliding(names, expected):
 
 @pytest.mark.parametrize("type_name", ["text", "jsonb", "text[]", "timestamptz"])
 def test_text_that_is_not_utf8_is_refused(type_name):
-    with pytest.raises(ProxyError, match="not UTF-8"):
+    with pytest.raises(EncodingFailed, match="not UTF-8"):
         encode_cell(type_name, b'{"\xff"}')
 
 
