@@ -28,13 +28,24 @@ def build_flight(
     return b"".join(
         (
             settings_prefix(settings) if settings else b"",
-            build_parse(sql, oids),
+            build_parse(sql, _without_inferred_end(oids)),
             build_bind(values),
             DESCRIBE,
             build_execute(max_rows),
             SYNC,
         )
     )
+
+
+def _without_inferred_end(oids: Sequence[int]) -> Sequence[int]:
+    """Drop the zeros at the end: for the server even they are parameters that the SQL must have.
+
+    A surplus value would be 42P18 at Parse, for want of a type; so it is 08P01 at Bind.
+    """
+    end = len(oids)
+    while end and not oids[end - 1]:
+        end -= 1
+    return oids[:end]
 
 
 def settings_prefix(settings: Mapping[str, str]) -> bytes:

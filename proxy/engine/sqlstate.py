@@ -90,10 +90,15 @@ def condition_name(sqlstate: str) -> str:
     return CONDITIONS.get(sqlstate, f"sqlstate_{sqlstate.lower()}")
 
 
-def statement_error(message: ServerMessage, *, executed: Executed, in_prefix: bool) -> SqlError:
-    """Make the error of a statement that the server rejected."""
+def statement_error(
+    message: ServerMessage, *, executed: Executed, in_prefix: bool, has_untyped: bool
+) -> SqlError:
+    """Make the error of a statement that the server rejected.
+
+    `has_untyped` says that the server had to infer the type of a parameter.
+    """
     verdict = _CANCELLED if _is_foreign_cancel(message) else find_verdict(message.sqlstate)
-    hint = message.hint or (_UNTYPED_HINT if message.sqlstate in _UNTYPED else None)
+    hint = _UNTYPED_HINT if has_untyped and message.sqlstate in _UNTYPED else message.hint
     error = SqlError(
         f"settings: {message.message}" if in_prefix else message.message,
         status=verdict.status,

@@ -15,6 +15,7 @@ from proxy.engine.upstream import Upstream
 from proxy.errors import Executed, InvalidRequest, ResultTooLarge, StatementNotAllowed
 from proxy.query.buffer import RowBuffer
 from proxy.query.models import Query
+from proxy.query.params import INFERRED
 from proxy.wire.answer import Answer
 from proxy.wire.messages import parse_row_description, parse_tag
 
@@ -117,7 +118,10 @@ def _check_answer(answer: Answer, query: Query) -> None:
         )
     if answer.error is not None:
         raise statement_error(
-            answer.error, executed=_executed(query.sql), in_prefix=answer.is_prefix_error
+            answer.error,
+            executed=_executed(query.sql),
+            in_prefix=answer.is_prefix_error,
+            has_untyped=INFERRED in query.oids,
         )
     if answer.is_empty:
         raise InvalidRequest("sql holds no statement")

@@ -15,7 +15,7 @@ from proxy.wire.messages import MAX_PARAMETERS
 
 SHOWN_NAME = 63  # the longest name Postgres knows; of longer ones an error shows the beginning
 
-_INFERRED = 0
+INFERRED = 0
 _BYTEA = 17
 _JSON = frozenset({114, 3802})
 
@@ -92,7 +92,7 @@ def _resolve(name: str | None, index: int) -> SqlType | None:
 
 def _encode(text: bytes, kind: SqlType | None, number: int) -> tuple[bytes | None, int]:
     first = text[0]
-    oid = _INFERRED if kind is None else kind.oid
+    oid = INFERRED if kind is None else kind.oid
     if first == _NULL:
         return None, oid
     if first == _OBJECT:
