@@ -15,6 +15,7 @@ from aiohttp import web
 from proxy.api.middleware import follow_request, refuse_while_draining
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
 from proxy.engine.upstream import Upstream
+from proxy.errors import Draining
 from proxy.keys import COUNTERS, LIFECYCLE, LIMITS, RUNNER, SETTINGS, UPSTREAM, Lifecycle
 from proxy.query.execute import QueryRunner
 from proxy.query.models import QueryLimits
@@ -23,6 +24,7 @@ from proxy.stats.counters import Counters
 
 KEEPALIVE_S = 75.0
 SOCKET_MODE = 0o660
+ANSWER_S = 2.0  # for the answers of what the end of the drain cancels
 CLOSE_S = 5.0  # for the upstream's connections, after the drain
 FORCED_EXIT = 1
 _log = logging.getLogger("pgsidecar.app")
@@ -61,18 +63,23 @@ async def _serve(settings: Settings, on_ready: Callable[[Service], None]) -> int
     async with run_service(settings) as service:
         on_ready(service)
         await stop.wait()
-        await drain(service.lifecycle, settings.http.drain_timeout_s, force)
+        await drain(service, settings.http.drain_timeout_s, force)
     return FORCED_EXIT if force.is_set() else 0
 
 
-async def drain(lifecycle: Lifecycle, timeout_s: float, force: asyncio.Event) -> None:
-    """Refuse new requests and wait for the running ones, until the limit or `force`."""
+async def drain(service: Service, timeout_s: float, force: asyncio.Event) -> None:
+    """Refuse new requests and wait for the running ones; at the limit, or by `force`, cancel."""
+    lifecycle = service.lifecycle
     _log.info("draining", extra={"fields": {"running": len(lifecycle.running)}})
     lifecycle.is_draining = True
     waits = [asyncio.ensure_future(event.wait()) for event in (lifecycle.idle, force)]
     await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
+    service.upstream.cancel_running(Draining)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER_S):
+            await lifecycle.idle.wait()
 
 
 @asynccontextmanager

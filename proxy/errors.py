@@ -37,13 +37,31 @@ class ProxyError(Exception):
     code: str = "internal"
     phase: Phase = "request"
     executed: Executed = "no"
-    retryable: bool = False
-    retry_after_ms: int | None = None
+    is_transient: bool = False  # the same request may succeed later
 
-    def __init__(self, detail: str, **context: str | int | None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        phase: Phase | None = None,
+        executed: Executed | None = None,
+        **context: str | int | None,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.phase = phase or type(self).phase
+        self.executed = executed or type(self).executed
         self.context = {key: value for key, value in context.items() if value is not None}
+
+    @property
+    def retryable(self) -> bool:
+        """Whether it is safe, and may help, to send the same request again."""
+        return self.is_transient and self.executed == "no"
+
+    @property
+    def retry_after_ms(self) -> int | None:
+        """How long to wait before, where the service or the upstream is overloaded or away."""
+        return RETRY_AFTER_MS if self.retryable and self.status in {429, 503} else None
 
 
 class InvalidRequest(ProxyError):
@@ -61,7 +79,7 @@ class RequestTooLarge(ProxyError):
 class RequestTimeout(ProxyError):
     """The client took too long to send its body."""
 
-    status, code, retryable = 408, "request_timeout", True
+    status, code, is_transient = 408, "request_timeout", True
 
 
 class UnsupportedMediaType(ProxyError):
@@ -99,61 +117,35 @@ class ResultTooLarge(ProxyError):
 
     status, code, phase = 413, "result_too_large", "execute"
 
-    def __init__(self, detail: str, executed: Executed) -> None:
-        super().__init__(detail)
-        self.executed = executed
-
 
 class QueueFull(ProxyError):
     """So many requests wait for a connection that one more is refused at once."""
 
-    status, code, phase, retryable = 429, "queue_full", "queue", True
-    retry_after_ms = RETRY_AFTER_MS
+    status, code, phase, is_transient = 429, "queue_full", "queue", True
 
 
 class PoolTimeout(ProxyError):
     """No connection became free in time; nothing was sent."""
 
-    status, code, phase, retryable = 503, "pool_timeout", "queue", True
-    retry_after_ms = RETRY_AFTER_MS
+    status, code, phase, is_transient = 503, "pool_timeout", "queue", True
 
 
 class Draining(ProxyError):
     """The service is shutting down and takes no new work."""
 
-    status, code, phase, retryable = 503, "draining", "queue", True
-    retry_after_ms = RETRY_AFTER_MS
+    status, code, phase, is_transient = 503, "draining", "queue", True
 
 
 class DeadlineExceeded(ProxyError):
-    """The request's time was over; the statement was cancelled on the server."""
+    """The request's own time is over."""
 
     status, code, phase = 504, "deadline_exceeded", "execute"
-
-    def __init__(self, detail: str, executed: Executed, sqlstate: str | None = None) -> None:
-        super().__init__(detail, sqlstate=sqlstate)
-        self.executed = executed
 
 
 class UpstreamUnavailable(ProxyError):
     """No connection to the upstream, or it was lost; `phase` and `executed` say when."""
 
-    status, code = 503, "upstream_unavailable"
-    phase: Phase = "connect"
-    retryable = True
-
-    def __init__(
-        self,
-        detail: str,
-        phase: Phase = "connect",
-        executed: Executed = "no",
-        **context: str | int | None,
-    ) -> None:
-        super().__init__(detail, **context)
-        self.phase = phase
-        self.executed = executed
-        self.retryable = executed == "no"
-        self.retry_after_ms = RETRY_AFTER_MS if self.retryable else None
+    status, code, phase, is_transient = 503, "upstream_unavailable", "connect", True
 
 
 class UpstreamAuth(ProxyError):
@@ -176,17 +168,3 @@ class SqlError(ProxyError):
     """
 
     phase: Phase = "execute"
-
-    def __init__(
-        self,
-        detail: str,
-        *,
-        status: int,
-        code: str,
-        executed: Executed,
-        **context: str | int | None,
-    ) -> None:
-        super().__init__(detail, **context)
-        self.status = status
-        self.code = code
-        self.executed = executed

@@ -77,8 +77,8 @@ async def _answer(
     except Exception:  # noqa: BLE001  # the outermost place: whatever it is, it becomes a problem
         fields = {"request_id": request[EXCHANGE].request_id}
         _log.exception("a request failed unexpectedly", extra={"fields": fields})
-        bug = ProxyError("an internal error; the service's log has more under this request_id")
-        bug.executed = "unknown"
+        detail = "an internal error; the service's log has more under this request_id"
+        bug = ProxyError(detail, executed="unknown")
         return problem_response(request, bug), bug
 
 

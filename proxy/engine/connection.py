@@ -1,6 +1,8 @@
 """One connection to the upstream: SQLAlchemy's, with the lane on its transport."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import asyncpg
@@ -17,7 +19,7 @@ from proxy.wire.answer import Answer, Discard, RowSink
 from proxy.wire.cancel import cancel_statement
 from proxy.wire.lane import ConnectionLost, HandOverRefused, Lane
 
-CANCEL_S = 2.0  # longest wait for the server to take a cancel, and then for its ReadyForQuery
+CANCEL_S = 1.5  # longest wait for the server to take a cancel and to end the statement
 SETTLE_S = 5.0  # longest clean-up after which a connection is dropped instead
 QUERY_CANCELED = "57014"
 
@@ -37,7 +39,9 @@ class UpstreamConnection:
         self._driver = driver
         self._emit = emit
         self._expires_at = expires_at
+        self._flight: asyncio.Future[Answer] | None = None
         self._cancelling: asyncio.Task[bool] | None = None
+        self._cause: Callable[..., ProxyError] = DeadlineExceeded
         self.lane = lane
 
     @classmethod
@@ -92,44 +96,46 @@ class UpstreamConnection:
         """Send `flight` and wait for its ReadyForQuery; at the deadline the statement is cancelled.
 
         Raises:
-            DeadlineExceeded: `executed` says what became of the statement.
+            DeadlineExceeded, Draining: cancelled; `executed` says what became of the statement.
             UpstreamUnavailable: the connection was lost.
         """
-        future = self.lane.send(flight, sink, prefixes)
+        self._flight = future = self.lane.send(flight, sink, prefixes)
         loop = asyncio.get_running_loop()
-        timer = loop.call_at(deadline.at, self._begin_cancel, future)
+        timer = loop.call_at(deadline.at, self.cancel, DeadlineExceeded)
         try:
             answer = await future
         except ConnectionLost as lost:
             if self._cancelling is None:
                 raise lost_error(lost) from lost
-            detail = "the request's time was over, and the upstream didn't answer the cancel"
-            raise DeadlineExceeded(detail, "unknown") from lost
+            detail = "the statement was to be cancelled, and the upstream didn't answer in time"
+            raise self._cause(detail, phase="execute", executed="unknown") from lost
         finally:
             timer.cancel()
         if self._cancelling and answer.error and answer.error.sqlstate == QUERY_CANCELED:
-            detail = "the request's time was over; the statement was cancelled"
-            raise DeadlineExceeded(detail, "no", QUERY_CANCELED)
+            detail = "the statement was cancelled"
+            raise self._cause(detail, phase="execute", executed="no", sqlstate=QUERY_CANCELED)
         return answer
 
-    def _begin_cancel(self, future: asyncio.Future[Answer]) -> None:
-        if future.done():
+    def cancel(self, cause: Callable[..., ProxyError]) -> None:
+        """Cancel the flight under way, if there is one; its `run` raises `cause`."""
+        future = self._flight
+        if future is None or future.done() or self._cancelling is not None:
             return
+        self._cause = cause
         self._emit(Event.STATEMENT_CANCELLED, 1)
         self._cancelling = asyncio.get_running_loop().create_task(self._cancel(future))
 
     async def _cancel(self, future: asyncio.Future[Answer]) -> bool:
         """Cancel what runs; True when the server has taken it and the lane is free again."""
-        try:
+        is_taken = False
+        with suppress(OSError, EOFError):  # TimeoutError is an OSError
             async with asyncio.timeout(CANCEL_S):
                 await cancel_statement(self.lane)
-                taken = True
-        except (OSError, EOFError):  # TimeoutError is an OSError
-            taken = False
-        done, _ = await asyncio.wait([future], timeout=CANCEL_S)
-        if not done:
+                is_taken = True
+                await asyncio.wait([future])
+        if not future.done():
             self.lane.abort()
-        return taken and bool(done)
+        return is_taken and not self.lane.is_lost
 
     async def settle(self) -> bool:
         """Bring the lane back: cancel what runs, roll back what is open. False if that failed."""
@@ -147,9 +153,8 @@ class UpstreamConnection:
         if self.lane.is_lost:
             return False
         if self.lane.is_busy:
-            future = self.lane.abandon()
-            if self._cancelling is None:
-                self._begin_cancel(future)
+            self._flight = future = self.lane.abandon()
+            self.cancel(DeadlineExceeded)
             await future
         if self._cancelling is not None:
             is_taken = await self._cancelling

@@ -71,23 +71,23 @@ class LanePool:
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_failing = False
         self._is_closing = False
+        self._lent: set[UpstreamConnection] = set()
         self._opening = 0
         self._mending = 0  # being cancelled, rolled back or closed
-        self.in_use = 0
-        self.max_in_use = 0
-        self.max_waiters = 0
+        self._max_lent = 0
+        self._max_waiters = 0
 
     def gauges(self) -> dict[str, int]:
         """Return what `/stats` shows."""
         return {
             "limit": self._limits.connections,
-            "in_use": self.in_use,
-            "max_in_use": self.max_in_use,
+            "in_use": len(self._lent),
+            "max_in_use": self._max_lent,
             "idle": len(self._idle),
             "opening": self._opening,
             "mending": self._mending,
             "waiters": len(self._waiters),
-            "max_waiters": self.max_waiters,
+            "max_waiters": self._max_waiters,
         }
 
     def lease(self, deadline: Deadline) -> Lease:
@@ -113,13 +113,21 @@ class LanePool:
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Return a borrowed connection, whatever state it is in."""
-        self.in_use -= 1
+        self._lent.remove(connection)
         if not connection.is_clean:
             self._mend(self._settle(connection))
         elif connection.is_expired or self._is_closing:
             self._mend(connection.retire())
         else:
             self._offer(connection)
+
+    def cancel_all(self, cause: Callable[..., ProxyError]) -> None:
+        """End every wait, and cancel every statement under way; their requests get `cause`."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(cause("cancelled while it waited for a connection"))
+        for connection in self._lent:
+            connection.cancel(cause)
 
     async def release_idle(self) -> None:
         """Hand every idle connection back to the engine's pool now."""
@@ -130,21 +138,19 @@ class LanePool:
             await asyncio.wait(self._tasks)
 
     async def close(self) -> None:
-        """Refuse whoever waits, and close what is idle; borrowed ones close as they come back."""
+        """Cancel what runs or waits, and close what is idle; the lent ones close as they return."""
         self._is_closing = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(Draining("the service is shutting down"))
+        self.cancel_all(Draining)
         while (connection := self._take_idle()) is not None:
             self._mend(connection.retire())
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     def _lend(self, connection: UpstreamConnection) -> UpstreamConnection:
-        self.in_use += 1
-        self.max_in_use = max(self.max_in_use, self.in_use)
+        self._lent.add(connection)
+        self._max_lent = max(self._max_lent, len(self._lent))
         return connection
 
     def _take_idle(self) -> UpstreamConnection | None:
@@ -176,7 +182,7 @@ class LanePool:
         started = perf_counter()
         waiter: asyncio.Future[UpstreamConnection] = loop.create_future()
         self._waiters[waiter] = None
-        self.max_waiters = max(self.max_waiters, len(self._waiters))
+        self._max_waiters = max(self._max_waiters, len(self._waiters))
         self._grow()
         end = min(deadline.at, loop.time() + self._limits.checkout_timeout_s)
         timer = loop.call_at(end, self._time_out, waiter)
@@ -197,7 +203,7 @@ class LanePool:
             return
         self._emit(Event.LANE_TIMED_OUT, 1)
         waiter.set_exception(
-            PoolTimeout(f"no connection became free in time; {self.in_use} are in use")
+            PoolTimeout(f"no connection became free in time; {len(self._lent)} are in use")
         )
 
     def _grow(self) -> None:
@@ -208,7 +214,7 @@ class LanePool:
             self._own(self._open())
 
     def _count(self) -> int:
-        return self.in_use + len(self._idle) + self._opening + self._mending
+        return len(self._lent) + len(self._idle) + self._opening + self._mending
 
     async def _open(self) -> None:
         try:

@@ -15,7 +15,7 @@ class Verdict(NamedTuple):
     """HTTP status, and whether the same request may succeed when sent again."""
 
     status: int
-    is_retryable: bool = False
+    is_transient: bool = False
 
 
 TIMEOUT = 504
@@ -31,15 +31,15 @@ _STATEMENT: dict[str, Verdict] = {
     "25": Verdict(400),
     "2D": Verdict(400),
     "3": Verdict(400),
-    "40001": Verdict(409, is_retryable=True),
-    "40P01": Verdict(409, is_retryable=True),
+    "40001": Verdict(409, is_transient=True),
+    "40P01": Verdict(409, is_transient=True),
     "42501": Verdict(403),
     "42": Verdict(400),
     "44": Verdict(422),
     "53100": Verdict(507),
-    "53200": Verdict(503, is_retryable=True),
+    "53200": Verdict(503, is_transient=True),
     "54": Verdict(400),
-    "55P03": Verdict(409, is_retryable=True),
+    "55P03": Verdict(409, is_transient=True),
     "55": Verdict(409),
     "57014": Verdict(TIMEOUT),  # a statement_timeout that isn't ours
     "P0": Verdict(400),
@@ -101,10 +101,6 @@ def statement_error(
     hint = _UNTYPED_HINT if has_untyped and message.sqlstate in _UNTYPED else message.hint
     error = SqlError(
         f"settings: {message.message}" if in_prefix else message.message,
-        status=verdict.status,
-        code="statement_timeout"
-        if message.sqlstate == "57014"
-        else condition_name(message.sqlstate),
         executed=executed,
         sqlstate=message.sqlstate,
         severity=message.severity,
@@ -116,7 +112,10 @@ def statement_error(
         column=message.column,
         constraint=message.constraint,
     )
-    error.retryable = verdict.is_retryable
+    error.status, error.is_transient = verdict
+    error.code = (
+        "statement_timeout" if verdict.status == TIMEOUT else condition_name(message.sqlstate)
+    )
     return error
 
 
@@ -130,13 +129,15 @@ def lost_error(lost: ConnectionLost) -> UpstreamUnavailable:
     message = lost.message
     if message is None or not message.is_fatal:
         return UpstreamUnavailable(
-            "the connection to the upstream was lost while the statement ran", "execute", "unknown"
+            "the connection to the upstream was lost while the statement ran",
+            phase="execute",
+            executed="unknown",
         )
     not_executed = any(words in message.message for words in _NOT_EXECUTED)
     return UpstreamUnavailable(
         f"the upstream closed the connection: {message.message}",
-        "execute",
-        "no" if not_executed else "unknown",
+        phase="execute",
+        executed="no" if not_executed else "unknown",
         sqlstate=message.sqlstate,
     )
 

@@ -1,6 +1,7 @@
 """The upstream as the service knows it: profile, engine and lanes, once it has been reached."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -78,6 +79,11 @@ class Upstream:
         """
         async with self.connected.lanes.lease(deadline) as connection:
             await connection.run(build_flight(b"select 1"), RowSet(), deadline)
+
+    def cancel_running(self, cause: Callable[..., ProxyError]) -> None:
+        """End every wait and every statement under way; their requests get `cause`."""
+        if self._connected is not None:
+            self._connected.lanes.cancel_all(cause)
 
     async def close(self) -> None:
         """Close what is open."""
