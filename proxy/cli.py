@@ -161,7 +161,7 @@ def _serve_embedded(settings: Settings) -> int:
     data_dir = settings.embedded.data_dir or postgres.default_data_dir()
     with ExitStack() as stack:
         try:
-            with _postponed_signals():
+            with postponed_signals():
                 server = postgres.EmbeddedPostgres(data_dir, settings.embedded.port)
                 stack.enter_context(server)
         except postgres.EmbeddedMissing as error:
@@ -206,7 +206,7 @@ def _leave_on_signal() -> None:
 
 
 @contextmanager
-def _postponed_signals() -> Iterator[None]:
+def postponed_signals() -> Iterator[None]:
     """Hold signals back while a server starts: only a started one can be stopped in order."""
     received: list[int] = []
     for number in _STOP_SIGNALS:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli import main, write_curl
+from proxy.cli import main, postponed_signals, write_curl
 from proxy.settings_catalogue import list_entries
 from tests.fixtures.process import wait_until
 
@@ -201,6 +201,8 @@ def test_serve_logs_warnings_about_the_environment(start, monkeypatch):
     line = json.loads(process.stdout.readline())
     assert (line["level"], line["logger"]) == ("warning", "pgsidecar.cli")
     assert "did you mean PGSIDECAR_POOL__SIZE?" in line["msg"]
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[0] == 0
 
 
 def test_serve_without_dsn_and_without_the_extra_says_the_remedies(start):
@@ -238,6 +240,29 @@ def test_signal_while_the_embedded_postgres_starts_leaves_no_process(start, home
     process.send_signal(number)
     assert finish(process)[0] == code
     assert not runs_in(data_dir)
+
+
+@pytest.fixture
+def _own_handlers():
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_own_handlers")
+def test_signal_while_a_server_starts_waits_for_the_end_of_the_start():
+    steps = []
+
+    def start_interrupted():
+        with postponed_signals():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            steps.append("started")
+
+    with pytest.raises(SystemExit, match="130"):
+        start_interrupted()
+    assert steps == ["started"]
 
 
 def test_sigint_works_where_the_shell_has_it_ignored(start, home):

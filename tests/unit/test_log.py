@@ -167,8 +167,8 @@ def test_close_writes_what_is_queued(pipe):
 def test_close_gives_a_blocked_reader_up(pipe, monkeypatch):
     monkeypatch.setattr(log, "_CLOSE_DEADLINE_S", 0.1)
     handler = LineHandler(pipe[1], capacity=10)
-    while not handler._dropped:
-        handler.handle(make_record("x" * 10_000))
+    # so many in a row that the writer can't just be slow
+    wait_until(lambda: handler.handle(make_record("x" * 10_000)) and handler._dropped >= 20)
     handler.close()
     assert handler._writer.is_alive()
     os.close(pipe[0])

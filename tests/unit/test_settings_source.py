@@ -171,8 +171,9 @@ def test_empty_variable_counts_as_unset():
 
 def test_process_environment_is_not_read(monkeypatch):
     monkeypatch.setenv("PGSIDECAR_POOL__SIZE", "7")
-    monkeypatch.setenv("POOL.SIZE", "7")
-    assert read({"pool.overflow": "1"}).settings.pool.size == 20
+    monkeypatch.setenv("SESSION", "gnome")
+    loaded = read({"session.settings": '{"jit": "off"}'})
+    assert loaded.settings == Settings(session={"settings": {"jit": "off"}})
 
 
 def test_missing_file_is_named(tmp_path):
