@@ -15,7 +15,7 @@ from aiohttp import web
 from proxy.api.middleware import follow_request, refuse_while_draining
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
 from proxy.engine.upstream import Upstream
-from proxy.errors import Draining
+from proxy.errors import Draining, ProxyError
 from proxy.keys import COUNTERS, LIFECYCLE, LIMITS, RUNNER, SETTINGS, UPSTREAM, Lifecycle
 from proxy.query.execute import QueryRunner
 from proxy.query.models import QueryLimits
@@ -23,6 +23,7 @@ from proxy.settings import Settings
 from proxy.stats.counters import Counters
 
 KEEPALIVE_S = 75.0
+BACKLOG = 1024  # connections that may wait to be accepted
 SOCKET_MODE = 0o660
 ANSWER_S = 2.0  # for the answers of what the end of the drain cancels
 CLOSE_S = 5.0  # for the upstream's connections, after the drain
@@ -141,27 +142,43 @@ async def _listen(
         shutdown_timeout=0.1,  # what was worth waiting for, the drain has waited for
         auto_decompress=False,
     )
+    listener = bind(unix_socket or (host, port))
     await runner.setup()
     try:
-        if unix_socket is None:
-            await web.TCPSite(runner, host, port).start()
-            address = runner.addresses[0]
-            yield f"http://{_url_host(address[0])}:{address[1]}"
-            return
-        await web.SockSite(runner, bind_unix(unix_socket)).start()
-        yield str(unix_socket)
+        await web.SockSite(runner, listener).start()
+        yield str(unix_socket) if unix_socket else _url(listener)
     finally:
         await runner.cleanup()
 
 
-def bind_unix(path: Path) -> socket.socket:
-    """Bind a unix socket for owner and group, in place of one that a killed process left."""
-    path.unlink(missing_ok=True)
+def bind(address: Path | tuple[str, int]) -> socket.socket:
+    """Bind a listener: a unix socket for owner and group, or a TCP port.
+
+    Raises:
+        ProxyError: the address is taken, or isn't one of this machine.
+    """
+    try:
+        return _bind_unix(address) if isinstance(address, Path) else _bind_tcp(*address)
+    except OSError as cause:
+        where = address if isinstance(address, Path) else f"{address[0]}:{address[1]}"
+        raise ProxyError(f"cannot listen on {where}: {cause.strerror}") from cause
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)  # a killed process leaves it
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     path.chmod(SOCKET_MODE)
     return listener
 
 
-def _url_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _bind_tcp(host: str, port: int) -> socket.socket:
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port, *_ = listener.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

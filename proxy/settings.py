@@ -179,7 +179,6 @@ class LimitSettings(Section):
         le=1024 * MIB,
         description="Size of one message from the server, which holds a whole row.",
     )
-    notices: int = Field(20, ge=0, le=1000, description="Notices of the server kept per answer.")
 
     @model_validator(mode="after")
     def _check_ceiling(self) -> Self:

@@ -13,6 +13,8 @@ _DSN_FORM = "postgresql://user:password@host:5432/database"
 _DSN = re.compile(
     r"(?P<database>[a-z][a-z0-9]*)(?:\+(?P<driver>\w+))?://(?P<rest>.+)", re.IGNORECASE
 )
+_LAST_PORT = 65535
+_LAST_PORT = 65535
 _SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the closing NUL
 
 
@@ -26,10 +28,19 @@ def _check_dsn(dsn: SecretStr) -> SecretStr:
         raise ValueError(f"is not for Postgres, the only database served; write {_DSN_FORM}")
     if match["driver"] not in {None, "asyncpg"}:
         raise ValueError(f"names the driver {match['driver']}, not asyncpg; write {_DSN_FORM}")
-    path = match["rest"].partition("/")[2].partition("?")[0]
-    if "#" in match["rest"] or "@" in path:
+    authority, _, path = match["rest"].partition("/")
+    if "#" in match["rest"] or "@" in path.partition("?")[0]:
         raise ValueError("has a / or # in its user or password; write %2F for / and %23 for #")
+    hosts = authority.partition("?")[0].rpartition("@")[2]
+    if not all(_is_port(host) for host in hosts.split(",")):
+        raise ValueError(f"has a port that isn't a number from 1 to {_LAST_PORT}")
     return SecretStr(text)
+
+
+def _is_port(host: str) -> bool:
+    """Whether `host`, `host:port` or `[::1]:port` ends in a port that exists, if in any."""
+    port = host.rpartition("]")[2].partition(":")[2]
+    return not port or (port.isdecimal() and 0 < int(port) <= _LAST_PORT)
 
 
 def _check_socket_path(path: Path) -> Path:

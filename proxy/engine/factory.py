@@ -10,6 +10,7 @@ import asyncpg
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from proxy.errors import ProxyError
 from proxy.settings import Settings, UpstreamSettings
 from proxy.stats.events import Emit, Event
 
@@ -50,14 +51,22 @@ def build_engine(settings: Settings, emit: Emit, *, autocommit: bool = False) ->
 
 
 async def connect_driver(settings: Settings) -> "asyncpg.Connection[Any]":
-    """Open one asyncpg connection as the settings say: hosts, TLS and login are the DSN's."""
+    """Open one asyncpg connection as the settings say: hosts, TLS and login are the DSN's.
+
+    Raises:
+        ProxyError: the DSN asks for what doesn't exist.
+        asyncpg.PostgresError, asyncpg.InterfaceError, OSError: it can't be opened.
+    """
     upstream = settings.upstream
-    connection = await asyncpg.connect(
-        _driver_dsn(upstream),
-        statement_cache_size=0,
-        timeout=upstream.connect_timeout_s,
-        server_settings=dict(startup_parameters(settings)),
-    )
+    try:
+        connection = await asyncpg.connect(
+            _driver_dsn(upstream),
+            statement_cache_size=0,
+            timeout=upstream.connect_timeout_s,
+            server_settings=dict(startup_parameters(settings)),
+        )
+    except asyncpg.exceptions.ClientConfigurationError as cause:
+        raise ProxyError(f"upstream.dsn can't be used: {cause}") from cause
     _switch_jit_lookup_off(connection)
     return connection
 

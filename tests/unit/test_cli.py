@@ -230,6 +230,14 @@ def test_port_that_is_taken_says_so(start, postgres):
     assert str(postgres.port) in err
 
 
+def test_option_of_the_dsn_that_does_not_exist_says_so(start, postgres):
+    arguments = ("--upstream.dsn", f"{postgres.dsn}?sslmode=bogus", "--http.port", "0")
+    code, _, err = finish(start("serve", *arguments, "--ops.port", "0"))
+    assert code == 1
+    assert len(err.splitlines()) == 1
+    assert "sslmode" in err
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
 )

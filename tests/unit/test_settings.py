@@ -62,6 +62,11 @@ def test_password_that_needs_encoding_is_told_how(password):
     assert "%2F" in dsn_mistake(DSN.replace("hunter2", password))
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "x", "5432,b:99999"])
+def test_port_that_does_not_exist_is_refused(port):
+    assert "from 1 to 65535" in dsn_mistake(f"postgresql://u:hunter2@a:{port}/d")
+
+
 def test_line_break_after_a_dsn_is_dropped():
     assert Settings(upstream={"dsn": f"{DSN}\n"}).upstream.dsn.get_secret_value() == DSN
 
