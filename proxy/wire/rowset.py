@@ -27,7 +27,7 @@ class RowSet:
         position, size = start, len(data)
         while size - position >= HEADER_BYTES and data[position] == DATA_ROW:
             end = position + 1 + INT4.unpack_from(data, position + 1)[0]
-            if end > size:
+            if end > size or end < position + HEADER_BYTES:
                 break
             self.rows.append(parse_data_row(data[position + HEADER_BYTES : end]))
             position = end
