@@ -12,7 +12,14 @@ import asyncpg
 
 from proxy.wire.answer import HANDLERS, Answer, Discard, RowSink
 from proxy.wire.framing import Framing, ProtocolViolation
-from proxy.wire.messages import HEADER_BYTES, SYNC, ServerMessage, build_copy_fail, build_query
+from proxy.wire.messages import (
+    HEADER_BYTES,
+    INT4,
+    SYNC,
+    ServerMessage,
+    build_copy_fail,
+    build_query,
+)
 
 _COPY_REFUSED = build_copy_fail(b"this request brings no data") + SYNC
 
@@ -41,9 +48,7 @@ class Lane(asyncio.Protocol):
         private = cast("Any", driver)  # the hand-over is private by nature
         try:
             self._transport, self._driver = private._transport, private._protocol  # noqa: SLF001  # hand-over
-            is_idle = self._driver.is_connected() and not self._driver.is_in_transaction()
-            is_idle = is_idle and not self._driver._is_cancelling()  # noqa: SLF001  # hand-over
-            is_idle = is_idle and private._top_xact is None  # noqa: SLF001  # hand-over
+            is_idle = _is_idle(private)
         except AttributeError as cause:
             raise HandOverRefused(f"asyncpg {asyncpg.__version__} is built differently") from cause
         if not is_idle:
@@ -152,14 +157,19 @@ class Lane(asyncio.Protocol):
         """Handle the messages that concern the connection, not the statement."""
         if kind == "Z":
             self._finish(message)
-        elif kind in "SA":  # ParameterStatus, NotificationResponse: the newest of each name
-            name = message[HEADER_BYTES:].partition(b"\0")[0]
-            self._for_driver[kind.encode() + name] = message
+        elif kind == "S":  # ParameterStatus: the newest of each name
+            self._keep_for_driver(message, HEADER_BYTES)
+        elif kind == "A":  # NotificationResponse: the newest of each channel, after the sender's id
+            self._keep_for_driver(message, HEADER_BYTES + INT4.size)
         elif kind == "G":
             self._answer.copy = "in"
             self._transport.write(_COPY_REFUSED)  # the server has swallowed our Sync
         else:
             raise ProtocolViolation(f"a message of type {kind!r}")
+
+    def _keep_for_driver(self, message: bytes, name_start: int) -> None:
+        name = message[name_start:].partition(b"\0")[0]
+        self._for_driver[message[:1] + name] = message
 
     def _finish(self, message: bytes) -> None:
         status = chr(message[HEADER_BYTES])
@@ -168,3 +178,16 @@ class Lane(asyncio.Protocol):
         answer, self._answer = self._answer, Answer(Discard())
         if future is not None and not future.done():
             future.set_result(answer)
+
+
+def _is_idle(connection: Any) -> bool:  # private by nature
+    """Whether asyncpg has the transport and waits for nothing; a simple query can't be seen."""
+    driver = connection._protocol  # noqa: SLF001  # hand-over
+    return (
+        driver.is_connected()
+        and not driver.is_in_transaction()
+        and not driver._is_cancelling()  # noqa: SLF001  # hand-over
+        and connection._top_xact is None  # noqa: SLF001  # hand-over
+        and not connection._stmt_exclusive_section._acquired  # noqa: SLF001  # hand-over
+        and connection._transport.get_protocol() is driver  # noqa: SLF001  # hand-over
+    )
