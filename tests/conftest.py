@@ -10,19 +10,21 @@ import uvloop
 
 from proxy.dev.pgbouncer import LocalPgBouncer
 from proxy.dev.postgres import EmbeddedPostgres
-from tests.fixtures.servers import (
-    BOUNCERS,
-    Upstream,
-    describe_pgbouncer,
-    describe_postgres,
-    run_pgbouncer,
-    run_postgres,
-)
+from tests.fixtures.servers import MATRIX, UPSTREAMS, Servers, Upstream
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], object]]:
     """Run every async test on uvloop."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses an upstream on every upstream; what is marked `matrix`, on the old ones too."""
+    if "upstream" not in metafunc.fixturenames:
+        return
+    is_matrix = metafunc.definition.get_closest_marker("matrix") is not None
+    names = MATRIX if is_matrix else UPSTREAMS
+    metafunc.parametrize("upstream", names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -35,25 +37,26 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres(home: Path) -> Iterator[EmbeddedPostgres]:
-    """Postgres 18 with the sample data."""
-    with run_postgres(home) as server:
-        yield server
+def servers(home: Path) -> Iterator[Servers]:
+    """Every server of the session."""
+    running = Servers(home)
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")
-def pgbouncer_transaction(postgres: EmbeddedPostgres) -> Iterator[LocalPgBouncer]:
+def postgres(servers: Servers) -> EmbeddedPostgres:
+    """Postgres 18 with the sample data."""
+    return servers.postgres()
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_transaction(servers: Servers) -> LocalPgBouncer:
     """PgBouncer 1.24 in transaction mode with two server connections."""
-    with run_pgbouncer(BOUNCERS["transaction"], postgres) as bouncer:
-        yield bouncer
+    return servers.bouncer("transaction")
 
 
-@pytest.fixture(scope="session", params=["postgres", *BOUNCERS])
-def upstream(request: pytest.FixtureRequest, postgres: EmbeddedPostgres) -> Iterator[Upstream]:
-    """Postgres itself, then every PgBouncer of the matrix in front of it."""
-    if request.param == "postgres":
-        yield describe_postgres(postgres)
-        return
-    kind = BOUNCERS[request.param]
-    with run_pgbouncer(kind, postgres) as bouncer:
-        yield describe_pgbouncer(bouncer, kind, postgres)
+@pytest.fixture(scope="session")
+def upstream(request: pytest.FixtureRequest, servers: Servers) -> Upstream:
+    """One upstream after the other: Postgres itself, or a PgBouncer in front of it."""
+    return servers.upstream(request.param)

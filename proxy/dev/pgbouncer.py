@@ -26,8 +26,9 @@ _USERS = ("app", "postgres", "admin", "stats")
 class LocalPgBouncer:
     """PgBouncer on a port of 127.0.0.1, while the context lasts; enter it again to restart it.
 
-    It knows the databases `app` and `postgres` and the users of the same names; `admin` may do
-    everything on its console, `stats` may look.
+    It knows the databases `app` and `postgres`, those of `databases` (name and connection string),
+    and the users `app` and `postgres`; `admin` may do everything on its console, `stats` may look.
+    A pool has two server connections, unless `options` say otherwise.
     """
 
     def __init__(
@@ -35,13 +36,16 @@ class LocalPgBouncer:
         binary: Path,
         upstream_port: int,
         pool_mode: PoolMode = "transaction",
-        pool_size: int = 2,
         options: Mapping[str, str] | None = None,
+        databases: Mapping[str, str] | None = None,
     ) -> None:
         self.binary = binary
         self.port = find_free_port()
         self.pid = 0
-        self._upstream_port = upstream_port
+        upstream = f"host=127.0.0.1 port={upstream_port}"
+        self._databases = {name: f"{upstream} dbname={name}" for name in _DATABASES}
+        for name, target in (databases or {}).items():
+            self._databases[name] = f"{upstream} {target}"
         self._options = {
             "listen_addr": "127.0.0.1",
             "listen_port": str(self.port),
@@ -50,7 +54,7 @@ class LocalPgBouncer:
             "admin_users": "admin",
             "stats_users": "stats",
             "pool_mode": pool_mode,
-            "default_pool_size": str(pool_size),
+            "default_pool_size": "2",
             **(options or {}),
         }
         self._stack = ExitStack()
@@ -93,12 +97,11 @@ class LocalPgBouncer:
         """Write configuration and user list; returns the configuration's path."""
         users = folder / "users.txt"
         users.write_text("".join(f'"{user}" ""\n' for user in _USERS))
-        upstream = f"host=127.0.0.1 port={self._upstream_port}"
         configuration = folder / "pgbouncer.ini"
         options = {**self._options, "auth_file": str(users)}
         lines = [
             "[databases]",
-            *(f"{name} = {upstream}" for name in _DATABASES),
+            *(f"{name} = {target}" for name, target in self._databases.items()),
             "[pgbouncer]",
             *(f"{name} = {value}" for name, value in options.items()),
         ]
