@@ -29,7 +29,7 @@ _STATEMENT: dict[str, Verdict] = {
     "25P02": Verdict(409),
     "25006": Verdict(403),
     "25": Verdict(400),
-    "2D": Verdict(400),
+    "2": Verdict(400),
     "3": Verdict(400),
     "40001": Verdict(409, is_transient=True),
     "40P01": Verdict(409, is_transient=True),
@@ -43,7 +43,7 @@ _STATEMENT: dict[str, Verdict] = {
     "55": Verdict(409),
     "57014": Verdict(TIMEOUT),  # a statement_timeout that isn't ours
     "P0": Verdict(400),
-    "0A": Verdict(400),
+    "0": Verdict(400),
     "XX": Verdict(500),
     # raised by a user's `raise … using errcode`: of the statement, not of the connection
     "08": Verdict(400),

@@ -76,7 +76,7 @@ class QueryRunner:
         settings = {**self._session_settings, **query.settings}
         if settings:
             backstop_ms = round((deadline.remaining_s() + BACKSTOP_S) * 1000)
-            settings.setdefault("statement_timeout", str(backstop_ms))
+            settings = {"statement_timeout": str(backstop_ms), **settings}  # the last one wins
         flight = build_flight(
             query.sql,
             query.values,
