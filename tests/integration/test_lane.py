@@ -9,7 +9,7 @@ from proxy.wire.answer import Discard
 from proxy.wire.lane import ConnectionLost, Lane
 from proxy.wire.rowset import RowSet
 from tests.fixtures.backend_message import message
-from tests.fixtures.lane import MESSAGE_BYTES, open_driver, poll_until, run, value
+from tests.fixtures.lane import MESSAGE_BYTES, Gate, open_driver, poll_until, run, value
 from tests.fixtures.service import observe, poll
 
 TOKYO = {"TimeZone": "Asia/Tokyo"}
@@ -37,22 +37,6 @@ async def reused(lane, driver):
     assert await value(lane, "select 42") == "42"
     lane.hand_back()
     assert await driver.fetchval("select 43") == 43
-
-
-class Gate(Discard):
-    """Counts rows, and stops reading at the first of them."""
-
-    def __init__(self, lane):
-        self.lane = lane
-        self.received_bytes = 0
-        self.is_open = False
-
-    def feed_rows(self, data, start):
-        end = super().feed_rows(data, start)
-        self.received_bytes += end - start
-        if not self.is_open:
-            self.lane.pause()
-        return end
 
 
 async def test_flight_brings_rows_and_tag(reused):
