@@ -1,10 +1,11 @@
 """A request's body, as far as its limits go."""
 
 import asyncio
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from proxy.errors import RequestTimeout, RequestTooLarge, UnsupportedMediaType
+from proxy.errors import InvalidRequest, RequestTimeout, RequestTooLarge, UnsupportedMediaType
 from proxy.keys import SETTINGS
 from proxy.query.models import QueryBody, parse_body, parse_text
 
@@ -18,11 +19,21 @@ async def read_query(request: web.Request) -> QueryBody:
     if request.content_type == "application/json":
         return parse_body(await read_body(request))
     if request.content_type == "application/sql":
-        return parse_text(await read_body(request), list(request.query.items()))
+        return parse_text(await read_body(request), read_query_string(request))
     raise UnsupportedMediaType(
         "send a JSON object with Content-Type: application/json, "
         "or a bare statement with Content-Type: application/sql"
     )
+
+
+def read_query_string(request: web.Request) -> list[tuple[str, str]]:
+    """Decode the query string; `request.query` would put U+FFFD for what isn't UTF-8."""
+    try:
+        return parse_qsl(
+            request.rel_url.raw_query_string, keep_blank_values=True, errors="strict"
+        )
+    except UnicodeDecodeError as cause:
+        raise InvalidRequest("the query string is not UTF-8") from cause
 
 
 async def read_body(request: web.Request) -> bytes:
