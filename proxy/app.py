@@ -98,7 +98,7 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
         )
         app[SETTINGS], app[LIMITS] = settings, _query_limits(settings)
         app[UPSTREAM], app[COUNTERS], app[LIFECYCLE] = upstream, counters, lifecycle
-        app[RUNNER] = QueryRunner(upstream, settings.session.settings)
+        app[RUNNER] = QueryRunner(upstream)
         app.add_routes(routes)
         return app
 
@@ -126,6 +126,7 @@ def _query_limits(settings: Settings) -> QueryLimits:
         timeout_max_s=limits.timeout_max_s,
         sql_bytes=limits.sql_bytes,
         allowed_settings=settings.session.allowed_settings,
+        allowed_roles=settings.session.allowed_roles,
     )
 
 

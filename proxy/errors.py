@@ -2,20 +2,24 @@
 
 ProxyError
 ├── InvalidRequest        400  the request itself is wrong; names the mistake and the remedy
-├── RequestTooLarge       413  body, statement or parameter over a limit
-├── UnsupportedMediaType  415  content type or encoding that we don't read
+├── Forbidden             403  policy keeps this out
+├── StatementNotAllowed   403  the statement can't be run on this endpoint
 ├── NotFound              404
 ├── MethodNotAllowed      405
-├── Forbidden             403  a setting or statement that policy keeps out
-│   └── StatementNotAllowed
+├── RequestTimeout        408  the body didn't arrive in time
+├── NeedsSession          409  the statement needs a session of its own
+├── NeedsTransactions     409  the upstream's pool mode has no transactions
+├── NeedsBareFlight       409  the statement takes no options
+├── RequestTooLarge       413  body, statement or parameter over a limit
 ├── ResultTooLarge        413  more rows or bytes than asked for
+├── UnsupportedMediaType  415  content type or encoding that we don't read
 ├── QueueFull             429  too many requests wait for a connection already
+├── EncodingFailed        500  the server sent text that isn't UTF-8
+├── UpstreamAuth          502  the upstream refuses our login
 ├── PoolTimeout           503  no connection became free in time
 ├── Draining              503  the service is shutting down
-├── DeadlineExceeded      504  the request's own time is over
-├── RequestCancelled      499  cancelled on the server by somebody else
 ├── UpstreamUnavailable   503  cannot connect, or the connection was lost
-├── UpstreamAuth          502  the upstream refuses our login
+├── DeadlineExceeded      504  the request's own time is over
 └── SqlError              by SQLSTATE  the server rejected the statement
 """
 
@@ -112,6 +116,24 @@ class StatementNotAllowed(ProxyError):
     status, code, phase = 403, "statement_not_allowed", "execute"
 
 
+class NeedsSession(ProxyError):
+    """The statement needs a session of its own; `detail` names what does the same without one."""
+
+    status, code = 409, "needs_session"
+
+
+class NeedsTransactions(ProxyError):
+    """The upstream's pool mode has no transactions of several statements."""
+
+    status, code = 409, "needs_transactions"
+
+
+class NeedsBareFlight(ProxyError):
+    """The statement can't run in a transaction block, so it takes no options."""
+
+    status, code = 409, "needs_bare_flight"
+
+
 class ResultTooLarge(ProxyError):
     """More rows or bytes than the limit; `executed` says whether the statement took effect."""
 
@@ -145,7 +167,8 @@ class DeadlineExceeded(ProxyError):
 class UpstreamUnavailable(ProxyError):
     """No connection to the upstream, or it was lost; `phase` and `executed` say when."""
 
-    status, code, phase, is_transient = 503, "upstream_unavailable", "connect", True
+    status, code, is_transient = 503, "upstream_unavailable", True
+    phase: Phase = "connect"
 
 
 class UpstreamAuth(ProxyError):

@@ -131,6 +131,12 @@ class SessionSettings(Section):
         description="Postgres settings, by name, that hold for every statement.",
         examples=[{"search_path": "app", "jit": "off"}],
     )
+    role: str | None = Field(
+        None,
+        min_length=1,
+        description="Role that every statement runs as, in place of the login.",
+        examples=["app_ro"],
+    )
     hooks: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (),
         description="SQL statements that run once on every new upstream connection.",
@@ -139,6 +145,12 @@ class SessionSettings(Section):
     allowed_settings: tuple[Pattern, ...] = Field(
         DEFAULT_ALLOWED_SETTINGS,
         description="Settings that a request may set for its own statement; * stands for any text.",
+    )
+    allowed_roles: tuple[str, ...] = Field(
+        (),
+        description="Roles that a request may ask for; raw SQL can leave a role, so it is no "
+        "boundary (SECURITY.md).",
+        examples=[["app_ro"]],
     )
 
 

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from proxy.errors import InvalidRequest, RequestTimeout, RequestTooLarge, UnsupportedMediaType
 from proxy.keys import SETTINGS
-from proxy.query.models import QueryBody, parse_body, parse_text
+from proxy.query.body import QueryBody, parse_body, parse_text
 
 
 async def read_query(request: web.Request) -> QueryBody:
@@ -29,9 +29,7 @@ async def read_query(request: web.Request) -> QueryBody:
 def read_query_string(request: web.Request) -> list[tuple[str, str]]:
     """Decode the query string; `request.query` would put U+FFFD for what isn't UTF-8."""
     try:
-        return parse_qsl(
-            request.rel_url.raw_query_string, keep_blank_values=True, errors="strict"
-        )
+        return parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError as cause:
         raise InvalidRequest("the query string is not UTF-8") from cause
 

@@ -18,6 +18,7 @@ from proxy.stats.events import Emit, Event
 from proxy.wire.answer import Answer, Discard, RowSink
 from proxy.wire.cancel import cancel_statement
 from proxy.wire.lane import ConnectionLost, HandOverRefused, Lane
+from proxy.wire.messages import Flight
 
 CANCEL_S = 1.5  # longest wait for the server to take a cancel and to end the statement
 SETTLE_S = 5.0  # longest clean-up after which a connection is dropped instead
@@ -90,16 +91,14 @@ class UpstreamConnection:
             and not lane.is_lost
         )
 
-    async def run(
-        self, flight: bytes, sink: RowSink, deadline: Deadline, prefixes: int = 0
-    ) -> Answer:
+    async def run(self, flight: Flight, sink: RowSink, deadline: Deadline) -> Answer:
         """Send `flight` and wait for its ReadyForQuery; at the deadline the statement is cancelled.
 
         Raises:
             DeadlineExceeded, Draining: cancelled; `executed` says what became of the statement.
             UpstreamUnavailable: the connection was lost.
         """
-        self._flight = future = self.lane.send(flight, sink, prefixes)
+        self._flight = future = self.lane.send(flight, sink)
         loop = asyncio.get_running_loop()
         timer = loop.call_at(deadline.at, self.cancel, DeadlineExceeded)
         try:

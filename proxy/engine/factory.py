@@ -90,6 +90,7 @@ def startup_parameters(settings: Settings) -> Mapping[str, str]:
         # asyncpg's own 'utf-8' makes PgBouncer 1.18 send a SET before every transaction
         "client_encoding": "UTF8",
         "DateStyle": "ISO, MDY",
+        "standard_conforming_strings": "on",  # our lexer reads strings so
     }
     if settings.session.time_zone is not None:
         parameters["TimeZone"] = settings.session.time_zone

@@ -1,15 +1,34 @@
-"""A statement and its settings as the bytes of one flight."""
+"""A statement and what protects it, as the bytes of one flight."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from proxy.wire.messages import (
     DESCRIBE,
     EXECUTE_ALL,
     SYNC,
+    Flight,
     build_bind,
     build_execute,
     build_parse,
 )
+
+Isolation = Literal["read committed", "repeatable read", "serializable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What a statement asks of its transaction.
+
+    `is_block` says that the upstream takes BEGIN. A statement pool doesn't; there the flight's
+    implicit transaction gets isolation and read-only from its prefix, and a dry run can't be.
+    """
+
+    isolation: Isolation | None = None
+    read_only: bool = False
+    dry_run: bool = False
+    is_block: bool = True
 
 
 def build_flight(
@@ -18,23 +37,40 @@ def build_flight(
     oids: Sequence[int] = (),
     *,
     settings: Mapping[str, str] | None = None,
+    transaction: Transaction | None = None,
     max_rows: int = 0,
-) -> bytes:
+) -> Flight:
     """Build the flight of one statement.
 
-    Up to the Sync all of it is one implicit transaction on one server connection, so `settings`
-    hold for this statement alone, in every pool mode.
+    Up to the Sync all of it is one transaction on one server connection, so `settings` hold for
+    this statement alone, in every pool mode.
     """
-    return b"".join(
-        (
-            settings_prefix(settings) if settings else b"",
-            build_parse(sql, _without_inferred_end(oids)),
-            build_bind(values),
-            DESCRIBE,
-            build_execute(max_rows),
-            SYNC,
-        )
+    prefixes, end = _transaction_messages(transaction) if transaction else ([], b"")
+    if transaction and transaction.read_only and not transaction.is_block:
+        settings = {**(settings or {}), "transaction_read_only": "on"}
+    if settings:
+        prefixes.append(settings_prefix(settings))
+    statement = (
+        build_parse(sql, _without_inferred_end(oids)),
+        build_bind(values),
+        DESCRIBE,
+        build_execute(max_rows),
     )
+    return Flight(b"".join((*prefixes, *statement, end, SYNC)), len(prefixes))
+
+
+def _transaction_messages(transaction: Transaction) -> tuple[list[bytes], bytes]:
+    """Build what goes before the settings, and what goes behind the statement."""
+    level = f" isolation level {transaction.isolation}" if transaction.isolation else ""
+    if not transaction.is_block:
+        return ([_command(f"set transaction{level}")] if level else []), b""
+    access = " read only" if transaction.read_only else ""
+    end = _command("rollback" if transaction.dry_run else "commit")
+    return [_command(f"begin{level}{access}")], end
+
+
+def _command(sql: str) -> bytes:
+    return build_parse(sql.encode()) + build_bind(()) + EXECUTE_ALL
 
 
 def _without_inferred_end(oids: Sequence[int]) -> Sequence[int]:

@@ -1,35 +1,100 @@
-"""The user's SQL hooks: run on every new connection, in the form that holds."""
+"""The configured session: what every statement finds set, and how each part gets there.
 
-from collections.abc import Sequence
+| part | Postgres, or surely a PgBouncer in session mode | any other PgBouncer |
+|---|---|---|
+| session.time_zone | startup | startup: PgBouncer tracks it |
+| session.settings, session.role | connect hook | in the flight; tracked ones as connect hooks |
+| session.hooks | connect hook | as settings, where they are SET; others are refused |
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from proxy.engine.profile import UpstreamProfile
 from proxy.errors import ProxyError
+from proxy.settings import SessionSettings
+from proxy.sql.set_command import parse_set
+
+TRACKED = frozenset({"timezone", "application_name"})  # and those that are ours alone
+_SET_ALL = """
+select pg_catalog.set_config(name, value, false)
+from unnest($1::text[], $2::text[]) as setting(name, value)
+"""
 
 
-def install_hooks(engine: AsyncEngine, hooks: Sequence[str], profile: UpstreamProfile) -> None:
-    """Have every new connection run `hooks`.
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """Where each part of the configured session travels."""
+
+    connect: Mapping[str, str]
+    hooks: tuple[str, ...]
+    flight: Mapping[str, str]
+
+    @property
+    def delivery(self) -> Mapping[str, str]:
+        """How each setting is delivered, by name; shown to people, so without values."""
+        ways = {"connect hook": self.connect, "flight": self.flight}
+        return {name: way for way, settings in ways.items() for name in settings}
+
+
+def plan_session(session: SessionSettings, profile: UpstreamProfile) -> SessionPlan:
+    """Decide how the configured session is delivered to this upstream.
+
+    Raises:
+        ProxyError: a hook that no delivery can make hold; the sentence has the remedy.
+    """
+    role = {"role": session.role} if session.role is not None else {}
+    if profile.is_session_proven:
+        return SessionPlan({**session.settings, **role}, session.hooks, flight={})
+    understood = dict(_understand(hook) for hook in session.hooks)
+    settings = {**session.settings, **understood, **role}
+    tracked = {name for name in settings if name.lower() in TRACKED}
+    return SessionPlan(
+        connect={name: settings[name] for name in settings if name in tracked},
+        hooks=(),
+        flight={name: settings[name] for name in settings if name not in tracked},
+    )
+
+
+def _understand(hook: str) -> tuple[str, str]:
+    """Read a hook as a setting, since that can travel with each statement."""
+    setting = parse_set(hook)
+    if setting is None:
+        raise ProxyError(
+            f"session.hooks: `{hook}` can't hold behind PgBouncer, whose server connections are "
+            "shared with strangers; only SET name = value can travel with each statement. Write "
+            "it so, have an administrator ALTER ROLE … SET it, or set upstream.kind = "
+            "pgbouncer-session where that is PgBouncer's pool mode"
+        )
+    return setting
+
+
+def install_hooks(engine: AsyncEngine, plan: SessionPlan) -> None:
+    """Have every new connection set what the plan says, in the form that holds.
 
     By the driver itself: a `cursor.execute` would open a transaction that the pool's first
     rollback undoes, and the setting with it (docs/explanation/connect-hooks.md).
-
-    Raises:
-        ProxyError: behind a PgBouncer that shares its server connections no hook can hold.
     """
-    if not hooks:
-        return
-    if profile.kind == "pgbouncer" and profile.pool_mode != "session":
-        raise ProxyError(
-            "session.hooks would leak to strangers behind PgBouncer, which shares its server "
-            "connections; use session.time_zone and session.settings, which travel with each "
-            "statement, or set upstream.kind = pgbouncer-session where the pool mode is session"
-        )
 
-    def run_hooks(connection: Any, _record: object) -> None:  # SQLAlchemy's adapter of asyncpg
-        for sql in hooks:
-            connection.run_async(lambda driver, sql=sql: driver.execute(sql))
+    def on_connect(connection: Any, _record: object) -> None:  # SQLAlchemy's adapter of asyncpg
+        connection.run_async(lambda driver: _run(driver, plan.connect, plan.hooks))
 
-    event.listen(engine.sync_engine, "connect", run_hooks)
+    if plan.connect or plan.hooks:
+        event.listen(engine.sync_engine, "connect", on_connect)
+
+
+async def _run(
+    driver: "asyncpg.Connection[Any]", settings: Mapping[str, str], hooks: Sequence[str]
+) -> None:
+    try:
+        if settings:
+            await driver.execute(_SET_ALL, list(settings), list(settings.values()))
+        for hook in hooks:
+            await driver.execute(hook)
+    except asyncpg.PostgresError as cause:
+        raise ProxyError(f"the connect hooks failed: {cause}") from cause

@@ -16,7 +16,7 @@ from proxy.engine.driver import Driver
 from proxy.engine.sqlstate import lost_error
 from proxy.wire.answer import Discard
 from proxy.wire.lane import ConnectionLost, Lane
-from proxy.wire.messages import SYNC
+from proxy.wire.messages import SYNC, Flight, Flight
 
 PoolMode = Literal["session", "transaction", "statement"]
 
@@ -25,7 +25,7 @@ _ORDER = "AABBABAB"  # A twice first: a round robin over two servers looks priva
 _BACKEND = "select pg_catalog.pg_backend_pid()"
 _NO_BLOCKS = "transaction blocks not allowed"
 _QUEUE_OVER = "query_wait_timeout"
-_DESCRIBE_UNKNOWN = b"D" + pack("!i", 21) + b"Spgsidecar_probe\0" + SYNC
+_DESCRIBE_UNKNOWN = Flight(b"D" + pack("!i", 21) + b"Spgsidecar_probe\0" + SYNC)
 _UNKNOWN_TO_PGBOUNCER = "prepared statement did not exist"
 
 
@@ -62,7 +62,7 @@ async def probe_tracking(connection: Driver, max_message_bytes: int) -> bool:
     """
     lane = Lane(connection, max_message_bytes)
     try:
-        await lane.send(_DESCRIBE_UNKNOWN, Discard())
+        await lane.send(Flight(_DESCRIBE_UNKNOWN), Discard())
     except ConnectionLost as lost:
         if lost.message is None or lost.message.message != _UNKNOWN_TO_PGBOUNCER:
             raise lost_error(lost) from lost

@@ -68,7 +68,6 @@ _NOT_EXECUTED = (
 )
 _REFUSALS = (
     "authentication failed",
-    "not allowed",
     "no such database",
     "no such user",
     "unsupported startup parameter",
@@ -154,5 +153,5 @@ def _is_refusal(sqlstate: str | None, text: str) -> bool:
     if sqlstate is None or sqlstate in _TRY_LATER:
         return False
     if sqlstate.startswith("08"):  # PgBouncer says everything by 08P01
-        return any(words in text for words in _REFUSALS)
+        return text == "not allowed" or any(words in text for words in _REFUSALS)
     return True

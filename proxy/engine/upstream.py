@@ -12,7 +12,7 @@ from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
 from proxy.engine.factory import build_engine
 from proxy.engine.flight import build_flight
-from proxy.engine.hooks import install_hooks
+from proxy.engine.hooks import SessionPlan, install_hooks, plan_session
 from proxy.engine.lease import LanePool, PoolLimits
 from proxy.engine.profile import UpstreamProfile, detect_upstream
 from proxy.errors import ProxyError, UpstreamUnavailable
@@ -28,6 +28,7 @@ class Connected:
     """What exists once the upstream has been proven."""
 
     profile: UpstreamProfile
+    plan: SessionPlan
     engine: AsyncEngine
     lanes: LanePool
     catalogue: TypeCatalogue
@@ -106,9 +107,10 @@ class Upstream:
     async def _connect(self) -> Connected:
         settings, emit = self._settings, self._emit
         profile = await detect_upstream(settings)
+        plan = plan_session(settings.session, profile)
         engine = build_engine(settings, emit, autocommit=profile.pool_mode == "statement")
         try:
-            install_hooks(engine, settings.session.hooks, profile)
+            install_hooks(engine, plan)
 
             async def open_one() -> UpstreamConnection:
                 return await UpstreamConnection.open(engine, settings.limits.message_bytes, emit)
@@ -124,7 +126,7 @@ class Upstream:
         except BaseException:
             await engine.dispose()
             raise
-        return Connected(profile, engine, lanes, TypeCatalogue())
+        return Connected(profile, plan, engine, lanes, TypeCatalogue())
 
 
 async def _prove_hand_over(lanes: LanePool, engine: AsyncEngine, timeout_s: float) -> None:

@@ -1,7 +1,6 @@
 """One statement, run in one flight, its whole answer in one body."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -9,21 +8,18 @@ from proxy.encoders.json_rows import Outcome, encode_answer
 from proxy.encoders.rows import RowEncoder, RowShape
 from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
-from proxy.engine.flight import build_flight
-from proxy.engine.sqlstate import statement_error
-from proxy.engine.upstream import Upstream
-from proxy.errors import Executed, InvalidRequest, ResultTooLarge, StatementNotAllowed
+from proxy.engine.flight import Transaction, build_flight
+from proxy.engine.upstream import Connected, Upstream
+from proxy.errors import ProxyError, UpstreamUnavailable
 from proxy.query.buffer import RowBuffer
+from proxy.query.guard import check_query
 from proxy.query.models import Query
-from proxy.query.params import INFERRED
+from proxy.query.verdict import check_answer, check_limits, correct_executed, too_large
 from proxy.wire.answer import Answer
-from proxy.wire.messages import parse_row_description, parse_tag
+from proxy.wire.messages import Flight, parse_row_description, parse_tag
 
 BACKSTOP_S = 1.0  # statement_timeout comes this long after our own deadline
 ENCODERS = 512
-
-# An error after some of these may leave what they committed on the way
-_COMMIT_INSIDE = (b"call", b"do", b"vacuum", b"create", b"drop", b"reindex", b"alter", b"cluster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,53 +34,50 @@ class QueryAnswer:
 
 
 class QueryRunner:
-    """Runs queries on the upstream's lanes; `session_settings` hold for each of them."""
+    """Runs queries on the upstream's lanes."""
 
-    def __init__(self, upstream: Upstream, session_settings: Mapping[str, str]) -> None:
+    def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._session_settings = session_settings
         self._encoders: OrderedDict[tuple[bytes, RowShape], RowEncoder] = OrderedDict()
 
     async def run(self, query: Query, deadline: Deadline) -> QueryAnswer:
         """Run `query` and hold the encoded answer in memory.
 
+        Once more on another connection, where the first one was lost and nothing was executed.
+
         Raises:
             PoolTimeout, QueueFull, UpstreamUnavailable: `executed` says what became of it.
             SqlError: the server rejected the statement; carries its SQLSTATE.
             ResultTooLarge: over a limit; the statement was executed.
-            StatementNotAllowed, InvalidRequest: it can't be run here.
+            and those of `check_query`.
         """
+        connected = self._upstream.connected
+        check_query(query, connected.profile)
+        try:
+            return await self._run_once(connected, query, deadline)
+        except UpstreamUnavailable as error:
+            if error.phase != "execute" or error.executed != "no":
+                raise
+        return await self._run_once(connected, query, deadline)
+
+    async def _run_once(
+        self, connected: Connected, query: Query, deadline: Deadline
+    ) -> QueryAnswer:
         rows = RowBuffer(query.max_rows, query.max_bytes)
-        lease = self._upstream.connected.lanes.lease(deadline)
+        lease = connected.lanes.lease(deadline)
         async with lease as connection:
             started = perf_counter()
-            answer = await self._fly(connection, query, rows, deadline)
-            _check_answer(answer, query)
-            _check_limits(rows, query)
+            answer = await _fly(connected, connection, query, rows, deadline)
+            check_answer(answer, query)
+            check_limits(rows, query)
             encoder = await self._find_encoder(connection, rows.description, query, deadline)
             db_s = perf_counter() - started
         body = _encode(answer, rows, encoder, db_s)
         if len(body) > query.max_bytes and query.on_exceed == "error":
-            raise _too_large("bytes", query)
+            raise too_large("bytes", query)
         return QueryAnswer(
             body, rows.row_count, lease.waited_s, db_s, encode_s=perf_counter() - started - db_s
         )
-
-    async def _fly(
-        self, connection: UpstreamConnection, query: Query, rows: RowBuffer, deadline: Deadline
-    ) -> Answer:
-        settings = {**self._session_settings, **query.settings}
-        if settings:
-            backstop_ms = round((deadline.remaining_s() + BACKSTOP_S) * 1000)
-            settings = {"statement_timeout": str(backstop_ms), **settings}  # the last one wins
-        flight = build_flight(
-            query.sql,
-            query.values,
-            query.oids,
-            settings=settings,
-            max_rows=query.max_rows + 1 if query.on_exceed == "truncate" else 0,
-        )
-        return await connection.run(flight, rows, deadline, prefixes=1 if settings else 0)
 
     async def _find_encoder(
         self,
@@ -111,44 +104,47 @@ class QueryRunner:
         return encoder
 
 
-def _check_answer(answer: Answer, query: Query) -> None:
-    if answer.copy is not None:
-        raise StatementNotAllowed(
-            "COPY can't move data through this endpoint; select the rows, or insert them"
-        )
-    if answer.error is not None:
-        raise statement_error(
-            answer.error,
-            executed=_executed(query.sql),
-            in_prefix=answer.is_prefix_error,
-            has_untyped=INFERRED in query.oids,
-        )
-    if answer.is_empty:
-        raise InvalidRequest("sql holds no statement")
-    if answer.status != "I":
-        raise StatementNotAllowed(
-            "a transaction can't be left open here, since no other request would reach it; "
-            "it was rolled back"
-        )
+async def _fly(
+    connected: Connected,
+    connection: UpstreamConnection,
+    query: Query,
+    rows: RowBuffer,
+    deadline: Deadline,
+) -> Answer:
+    flight = _build(connected, query, deadline)
+    try:
+        return await connection.run(flight, rows, deadline)
+    except ProxyError as error:
+        correct_executed(error, query)
+        raise
 
 
-def _executed(sql: bytes) -> Executed:
-    """Whether a failed statement can have left something behind."""
-    return "unknown" if sql.lstrip().lower().startswith(_COMMIT_INSIDE) else "no"
-
-
-def _check_limits(rows: RowBuffer, query: Query) -> None:
-    if rows.exceeded is not None and query.on_exceed == "error":
-        raise _too_large(rows.exceeded, query)
-
-
-def _too_large(what: str, query: Query) -> ResultTooLarge:
-    limit = f"{query.max_rows} rows" if what == "rows" else f"{query.max_bytes} bytes"
-    return ResultTooLarge(
-        f"the answer has more than {limit}; ask for less, raise limits.{what} as far as the "
-        'service allows, or take what fits with limits.on_exceed "truncate"',
-        executed="yes",
+def _build(connected: Connected, query: Query, deadline: Deadline) -> Flight:
+    """Build the flight; what must be alone travels without the configured settings, too."""
+    if query.statement.must_be_alone:
+        return build_flight(query.sql, query.values, query.oids)
+    settings = {**connected.plan.flight, **query.settings}
+    role = query.role or settings.pop("role", None)
+    if role:
+        settings["role"] = role  # the last one, since it may not be allowed to set the others
+    if settings:
+        backstop_ms = round((deadline.remaining_s() + BACKSTOP_S) * 1000)
+        settings = {"statement_timeout": str(backstop_ms), **settings}  # the last one wins
+    return build_flight(
+        query.sql,
+        query.values,
+        query.oids,
+        settings=settings,
+        transaction=_transaction(connected, query),
+        max_rows=query.max_rows + 1 if query.on_exceed == "truncate" else 0,
     )
+
+
+def _transaction(connected: Connected, query: Query) -> Transaction | None:
+    if not (query.isolation or query.read_only or query.dry_run):
+        return None
+    is_block = connected.profile.pool_mode != "statement"
+    return Transaction(query.isolation, query.read_only, query.dry_run, is_block)
 
 
 def _encode(answer: Answer, rows: RowBuffer, encoder: RowEncoder, db_s: float) -> bytes:

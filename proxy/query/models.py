@@ -1,44 +1,20 @@
-"""A query: as a request's body has it, and as the service runs it."""
+"""A query, as the service runs it."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
-from msgspec import DecodeError, Meta, Raw, Struct, ValidationError, field
-from msgspec.json import Decoder, encode
+from msgspec import Raw
 
 from proxy.encoders.rows import RowShape
+from proxy.engine.flight import Isolation
 from proxy.errors import Forbidden, InvalidRequest, RequestTooLarge
+from proxy.query.body import OnExceed, QueryBody
 from proxy.query.params import SHOWN_NAME, did_you_mean, encode_params
+from proxy.sql.named import rewrite_named
 from proxy.sql.setting import is_allowed
+from proxy.sql.statement import Statement, describe_statement
 
 MAX_SETTINGS = 50
-
-Positive = Annotated[int, Meta(ge=1)]
-OnExceed = Literal["error", "truncate"]
-
-
-class AnswerLimits(Struct, frozen=True, forbid_unknown_fields=True):
-    """How much a client wants to get at most; None leaves it to the configuration."""
-
-    rows: Positive | None = None
-    bytes: Positive | None = None
-    on_exceed: OnExceed = "error"
-
-
-class QueryBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """The JSON body of a query; parameters stay raw, so that every digit of a number survives."""
-
-    sql: str
-    params: list[Raw] = field(default_factory=list)
-    types: list[str | None] = field(default_factory=list)
-    rows: Literal["objects", "arrays"] = "objects"
-    int8: Literal["number", "string"] = "number"
-    numeric: Literal["string", "number"] = "string"
-    limits: AnswerLimits = AnswerLimits()
-    timeout_ms: Positive | None = None
-    settings: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +27,19 @@ class QueryLimits:
     timeout_max_s: float
     sql_bytes: int
     allowed_settings: tuple[str, ...] = ()
+    allowed_roles: tuple[str, ...] = ()
+
+
+def _same_position(position: int) -> int:
+    return position
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One statement, checked, with the limits that hold for it."""
+    """One statement, checked, with the limits and options that hold for it."""
 
     sql: bytes
+    statement: Statement
     values: tuple[bytes | None, ...]
     oids: tuple[int, ...]
     shape: RowShape
@@ -66,70 +48,21 @@ class Query:
     on_exceed: OnExceed
     timeout_s: float
     settings: Mapping[str, str]
+    role: str | None = None
+    isolation: Isolation | None = None
+    read_only: bool = False
+    dry_run: bool = False
+    find_position: Callable[[int], int] = _same_position
 
+    @property
+    def is_protected(self) -> bool:
+        """Whether an option would be in vain if the statement ended its transaction."""
+        return bool(self.role or self.isolation or self.read_only or self.dry_run)
 
-# What stands behind "must be" where a member has another type or value.
-_EXPECTED = {
-    "sql": "the statement, a string",
-    "params": "an array with the values of $1, $2, …",
-    "types": "an array of Postgres type names, with null where the server infers",
-    "rows": '"objects" or "arrays"',
-    "int8": '"number" or "string"',
-    "numeric": '"string" or "number"',
-    "limits": 'an object: rows and bytes whole numbers from 1, on_exceed "error" or "truncate"',
-    "timeout_ms": "a whole number of milliseconds from 1",
-    "settings": "an object of setting names with strings",
-}
-_IN_QUERY_STRING = ("rows", "int8", "numeric", "timeout_ms")
-
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.(.*)`)?", re.DOTALL)
-_PATH = re.compile(r"at `\$\.(\w+)(.*)`$")
-
-_decode_body = Decoder(QueryBody).decode
-_decode_members = Decoder(QueryBody, strict=False).decode  # "5" is a number, too
-
-
-def parse_body(data: bytes) -> QueryBody:
-    """Read the JSON body of a request.
-
-    Raises:
-        InvalidRequest: names the place and the remedy, never a parameter's value.
-    """
-    _check_utf8(data, "body")
-    try:
-        body = _decode_body(data)
-    except ValidationError as cause:
-        raise InvalidRequest(_explain(str(cause))) from cause
-    except DecodeError as cause:
-        raise InvalidRequest(f"the body is not valid JSON: {_malformed(cause, data)}") from cause
-    except RecursionError as cause:
-        raise InvalidRequest("the body is nested too deeply") from cause
-    _check_sql(body.sql)
-    return body
-
-
-def parse_text(sql: bytes, query_string: Sequence[tuple[str, str]]) -> QueryBody:
-    """Read a bare statement with its options in the query string; each `p` is one parameter.
-
-    Raises:
-        InvalidRequest: as `parse_body`.
-    """
-    _check_utf8(sql, "statement")
-    members: dict[str, object] = {"sql": sql.decode()}
-    members["params"] = [value for name, value in query_string if name == "p"]
-    for name, value in query_string:
-        if name not in {"p", *_IN_QUERY_STRING}:
-            raise InvalidRequest(_unknown("query parameter", name, ("p", *_IN_QUERY_STRING)))
-        if name != "p":
-            members[name] = value
-    try:
-        body = _decode_members(encode(members))
-    except UnicodeEncodeError as cause:
-        raise InvalidRequest("the query string is not UTF-8") from cause
-    except ValidationError as cause:
-        raise InvalidRequest(_explain(str(cause))) from cause
-    _check_sql(body.sql)
-    return body
+    @property
+    def has_options(self) -> bool:
+        """Whether something must travel in front of the statement."""
+        return bool(self.settings) or self.is_protected
 
 
 def to_query(body: QueryBody, limits: QueryLimits) -> Query:
@@ -140,16 +73,19 @@ def to_query(body: QueryBody, limits: QueryLimits) -> Query:
         RequestTooLarge: the statement is too long.
         Forbidden: a setting is not open to requests.
     """
-    sql = body.sql.encode()
-    if len(sql) > limits.sql_bytes:
+    sql_bytes = len(body.sql.encode())
+    if sql_bytes > limits.sql_bytes:
         raise RequestTooLarge(
-            f"the statement has {len(sql)} bytes, limits.sql_bytes allows {limits.sql_bytes}; "
+            f"the statement has {sql_bytes} bytes, limits.sql_bytes allows {limits.sql_bytes}; "
             "send long values as parameters"
         )
     _check_settings(body.settings, limits.allowed_settings)
-    encoded = encode_params(body.params, body.types)
+    _check_role(body.role, limits.allowed_roles)
+    sql, values, find_position = _bind(body)
+    encoded = encode_params(values, body.types)
     return Query(
-        sql=sql,
+        sql=sql.encode(),
+        statement=describe_statement(body.sql),
         values=encoded.values,
         oids=encoded.oids,
         shape=RowShape(body.rows, body.int8, body.numeric),
@@ -158,21 +94,31 @@ def to_query(body: QueryBody, limits: QueryLimits) -> Query:
         on_exceed=body.limits.on_exceed,
         timeout_s=_timeout_s(body.timeout_ms, limits),
         settings=body.settings,
+        role=body.role,
+        isolation=body.isolation,
+        read_only=body.read_only,
+        dry_run=body.dry_run,
+        find_position=find_position,
     )
 
 
-def _check_utf8(data: bytes, what: str) -> None:
-    try:
-        data.decode()
-    except UnicodeDecodeError as cause:
-        raise InvalidRequest(f"the {what} is not UTF-8 (byte {cause.start})") from cause
-
-
-def _check_sql(sql: str) -> None:
-    if not sql.strip():
-        raise InvalidRequest("sql is empty; send one statement")
-    if "\0" in sql:
-        raise InvalidRequest("sql contains a NUL character, which Postgres cannot hold; remove it")
+def _bind(body: QueryBody) -> tuple[str, Sequence[Raw], Callable[[int], int]]:
+    """Bring named parameters into the order of $1, $2, …, which is all that the server knows."""
+    if isinstance(body.params, list):
+        return body.sql, body.params, _same_position
+    if body.types:
+        raise InvalidRequest("types go with an array of params; write :name::type in the statement")
+    rewritten = rewrite_named(body.sql)
+    if rewritten.mixes:
+        raise InvalidRequest("sql has both $1 and :name parameters; use one kind")
+    missing = [name for name in rewritten.names if name not in body.params]
+    if missing:
+        raise InvalidRequest(f"params has no member for :{missing[0][:SHOWN_NAME]}")
+    for name in body.params:
+        if name not in rewritten.names:
+            hint = did_you_mean(name, rewritten.names)
+            raise InvalidRequest(f"sql has no parameter :{name[:SHOWN_NAME]}{hint}")
+    return rewritten.sql, [body.params[name] for name in rewritten.names], rewritten.position
 
 
 def _check_settings(settings: Mapping[str, str], allowed: Sequence[str]) -> None:
@@ -188,6 +134,14 @@ def _check_settings(settings: Mapping[str, str], allowed: Sequence[str]) -> None
             raise InvalidRequest(f"settings.{name} contains a NUL character; remove it")
 
 
+def _check_role(role: str | None, allowed: Sequence[str]) -> None:
+    if role is not None and role not in allowed:
+        raise Forbidden(
+            f"a request may not run as '{role[:SHOWN_NAME]}'; "
+            "session.allowed_roles lists the roles that it may ask for"
+        )
+
+
 def _timeout_s(timeout_ms: int | None, limits: QueryLimits) -> float:
     if timeout_ms is None:
         return limits.timeout_s
@@ -197,29 +151,3 @@ def _timeout_s(timeout_ms: int | None, limits: QueryLimits) -> float:
             f"timeout_ms is over the ceiling of {ceiling_ms} (limits.timeout_max_s); lower it"
         )
     return timeout_ms / 1000
-
-
-def _explain(reason: str) -> str:
-    """Turn msgspec's reason into a sentence for the caller, with the member's path."""
-    if unknown := _UNKNOWN.fullmatch(reason):
-        name, path = unknown.groups()
-        known = AnswerLimits.__struct_fields__ if path else QueryBody.__struct_fields__
-        return _unknown("member", name, known)
-    if reason == "Object missing required field `sql`":
-        return "the member 'sql' is missing; it holds the statement"
-    if path := _PATH.search(reason):
-        member, rest = path.groups()
-        place = f" (at {member}{rest})" if rest else ""
-        return f"{member} must be {_EXPECTED[member]}{place}"
-    return "the body must be a JSON object; only its member 'sql' is required"
-
-
-def _malformed(cause: DecodeError, data: bytes) -> str:
-    reason = str(cause)
-    if reason == "Input data was truncated":  # said of a lone surrogate near the end, too
-        return f"it ends too early, or with half of a surrogate pair (byte {len(data)})"
-    return reason.removeprefix("JSON is malformed: ")
-
-
-def _unknown(what: str, name: str, known: Sequence[str]) -> str:
-    return f"unknown {what} '{name[:SHOWN_NAME]}'{did_you_mean(name, known)}"

@@ -55,7 +55,9 @@ class Answer:
     status: Literal["I", "T", "E"] = "I"  # idle, in a transaction, in a failed transaction
     error: ServerMessage | None = None
     is_prefix_error: bool = False  # raised by the settings, before the statement was looked at
+    is_commit_error: bool = False  # raised after the statement's tag
     tag: bytes | None = None
+    end_tag: bytes | None = None  # of the COMMIT or ROLLBACK behind the statement
     is_empty: bool = False
     is_suspended: bool = False  # the row limit of Execute was reached
     copy: Literal["in", "out"] | None = None  # a COPY, which this flight can't serve
@@ -73,11 +75,13 @@ class Answer:
         self.sink.describe(None)
 
     def on_complete(self, message: bytes) -> None:
-        """CommandComplete, of a prefix or of the statement."""
+        """CommandComplete of a prefix, of the statement, or of what ends its transaction."""
         if self.prefixes:
             self.prefixes -= 1
-            return
-        self.tag = message[HEADER_BYTES:]
+        elif self.tag is None:
+            self.tag = message[HEADER_BYTES:]
+        else:
+            self.end_tag = message[HEADER_BYTES:]
 
     def on_empty(self, _message: bytes) -> None:
         """EmptyQueryResponse."""
@@ -93,10 +97,11 @@ class Answer:
         if self.error is None or error.is_fatal:
             self.error = error
             self.is_prefix_error = self.prefixes > 0
+            self.is_commit_error = self.tag is not None
 
     def on_notice(self, message: bytes) -> None:
-        """NoticeResponse; the first few are kept."""
-        if len(self.notices) < MAX_NOTICES:
+        """NoticeResponse; the first few of the statement are kept, those of prefixes are ours."""
+        if not self.prefixes and len(self.notices) < MAX_NOTICES:
             self.notices.append(parse_server_message(message[HEADER_BYTES:]))
 
     def on_copy_out(self, _message: bytes) -> None:

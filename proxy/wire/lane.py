@@ -16,6 +16,7 @@ from proxy.wire.messages import (
     HEADER_BYTES,
     INT4,
     SYNC,
+    Flight,
     ServerMessage,
     build_copy_fail,
     build_query,
@@ -66,10 +67,8 @@ class Lane(asyncio.Protocol):
         """Whether a flight is under way."""
         return self._future is not None
 
-    def send(self, flight: bytes, sink: RowSink, prefixes: int = 0) -> asyncio.Future[Answer]:
+    def send(self, flight: Flight, sink: RowSink) -> asyncio.Future[Answer]:
         """Write `flight` in one piece; the future has its answer at ReadyForQuery.
-
-        `prefixes` is the number of row-less statements before the one with a Describe.
 
         Raises (from the future):
             ConnectionLost
@@ -81,13 +80,13 @@ class Lane(asyncio.Protocol):
             future.set_exception(ConnectionLost(self._answer.error))
             return future
         self._future = future
-        self._answer = Answer(sink, prefixes)
-        self._transport.write(flight)
+        self._answer = Answer(sink, flight.prefixes)
+        self._transport.write(flight.data)
         return future
 
     def send_query(self, sql: str, sink: RowSink) -> asyncio.Future[Answer]:
         """Run `sql` by the simple protocol: for rollbacks, and for PgBouncer's console."""
-        return self.send(build_query(sql.encode()), sink)
+        return self.send(Flight(build_query(sql.encode())), sink)
 
     def abandon(self) -> asyncio.Future[Answer]:
         """Drop what is left of the flight under way; the future is done when the lane is free."""

@@ -39,6 +39,17 @@ class Field(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Flight:
+    """Messages that travel in one piece and end in one ReadyForQuery.
+
+    `prefixes` is the number of row-less statements before the one with a Describe.
+    """
+
+    data: bytes
+    prefixes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ServerMessage:
     """An ErrorResponse or NoticeResponse; None where the server sent no such field."""
 

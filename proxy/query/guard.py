@@ -1,0 +1,57 @@
+"""What a request may run, as far as its words tell; SECURITY.md says how far that is."""
+
+from proxy.engine.profile import UpstreamProfile
+from proxy.errors import (
+    InvalidRequest,
+    NeedsBareFlight,
+    NeedsSession,
+    NeedsTransactions,
+    StatementNotAllowed,
+)
+from proxy.query.models import Query
+
+
+def check_query(query: Query, profile: UpstreamProfile) -> None:
+    """Refuse what would leave something behind, or leave its protection, before it is sent.
+
+    Raises:
+        InvalidRequest: it holds no statement, or several.
+        StatementNotAllowed: transaction words, COPY, and CALL or DO under protection.
+        NeedsSession, NeedsBareFlight, NeedsTransactions: see docs/reference/errors.md.
+    """
+    statement = query.statement
+    if statement.is_empty:
+        raise InvalidRequest("sql holds no statement")
+    if not statement.is_single:
+        raise InvalidRequest("sql holds more than one statement; send one per request")
+    if statement.transaction_word:
+        raise StatementNotAllowed(
+            "each statement is a transaction of its own here, so "
+            f"{statement.keyword.upper()} has nothing to act on; leave it out"
+        )
+    if statement.is_copy:
+        raise StatementNotAllowed(
+            "COPY can't move data through this endpoint; select the rows, or insert them"
+        )
+    bond = statement.bound_to_session or statement.bound_to_transaction
+    if bond is not None:
+        raise NeedsSession(bond)
+    _check_options(query, profile)
+
+
+def _check_options(query: Query, profile: UpstreamProfile) -> None:
+    statement = query.statement
+    if statement.must_be_alone and query.has_options:
+        raise NeedsBareFlight(
+            f"{statement.keyword.upper()} can't run in a transaction block, and settings, role, "
+            "isolation, read_only and dry_run would make one; send it without them"
+        )
+    if query.is_protected and statement.keyword in {"call", "do"}:
+        raise StatementNotAllowed(
+            "CALL and DO can commit and go on outside of role, isolation, read_only and dry_run; "
+            "send it without them, or write it as a query"
+        )
+    if query.dry_run and profile.pool_mode == "statement":
+        raise NeedsTransactions(
+            "a dry run needs BEGIN, which PgBouncer refuses in statement pooling"
+        )

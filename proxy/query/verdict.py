@@ -1,0 +1,70 @@
+"""What an answer means: a success, or which error."""
+
+from typing import Literal
+
+from proxy.engine.sqlstate import statement_error
+from proxy.errors import (
+    DeadlineExceeded,
+    Draining,
+    Executed,
+    InvalidRequest,
+    ProxyError,
+    ResultTooLarge,
+    StatementNotAllowed,
+)
+from proxy.query.buffer import RowBuffer
+from proxy.query.models import Query
+from proxy.query.params import INFERRED
+from proxy.wire.answer import Answer
+
+
+def check_answer(answer: Answer, query: Query) -> None:
+    """Raise what a complete answer has against being a success."""
+    if answer.copy is not None:
+        raise StatementNotAllowed("COPY can't move data through this endpoint")
+    if answer.error is not None:
+        error = statement_error(
+            answer.error,
+            executed=executed_after_error(query),
+            in_prefix=answer.is_prefix_error,
+            has_untyped=INFERRED in query.oids,
+        )
+        position = error.context.get("position")
+        if isinstance(position, int):
+            error.context["position"] = query.find_position(position)
+        if answer.is_commit_error:
+            error.phase = "commit"
+        raise error
+    if answer.is_empty:
+        raise InvalidRequest("sql holds no statement")
+    if answer.status != "I":
+        raise StatementNotAllowed("a transaction was left open; it was rolled back")
+    if answer.end_tag == b"ROLLBACK\0" and not query.dry_run:
+        raise ProxyError("COMMIT was answered by ROLLBACK", phase="commit")
+
+
+def correct_executed(error: ProxyError, query: Query) -> None:
+    """Say `unknown` of a cancelled statement that may have committed on its way."""
+    if isinstance(error, DeadlineExceeded | Draining) and error.phase == "execute":
+        error.executed = error.executed if error.executed != "no" else executed_after_error(query)
+
+
+def executed_after_error(query: Query) -> Executed:
+    """Whether a failed statement can have left something behind."""
+    return "unknown" if query.statement.can_commit_inside else "no"
+
+
+def check_limits(rows: RowBuffer, query: Query) -> None:
+    """Raise ResultTooLarge where rows had to be dropped and the client wants none of that."""
+    if rows.exceeded is not None and query.on_exceed == "error":
+        raise too_large(rows.exceeded, query)
+
+
+def too_large(what: Literal["rows", "bytes"], query: Query) -> ResultTooLarge:
+    """Make the error of an answer over its limit."""
+    limit = f"{query.max_rows} rows" if what == "rows" else f"{query.max_bytes} bytes"
+    return ResultTooLarge(
+        f"the answer has more than {limit}; ask for less, raise limits.{what} as far as the "
+        'service allows, or take what fits with limits.on_exceed "truncate"',
+        executed="no" if query.dry_run else "yes",
+    )
