@@ -67,6 +67,13 @@ async def test_connection_with_a_transaction_behind_the_drivers_back_is_refused(
         Lane(driver, MESSAGE_BYTES)
 
 
+async def test_connection_whose_transaction_ended_behind_the_drivers_back_is_refused(driver):
+    await driver.transaction().start()
+    await driver.execute("rollback")
+    with pytest.raises(HandOverRefused):
+        Lane(driver, MESSAGE_BYTES)
+
+
 async def test_busy_connection_is_refused(driver):
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(driver.fetchval("select 1 from pg_sleep(0.1)"))
