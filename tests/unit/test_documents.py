@@ -11,7 +11,7 @@ from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
 from proxy.engine.lease import LanePool, PoolLimits
 from proxy.engine.sqlstate import _STATEMENT
 from proxy.errors import ProxyError
-from proxy.query.models import _EXPECTED, AnswerLimits
+from proxy.query.body import _EXPECTED, AnswerLimits
 from proxy.stats.events import Event
 
 ROOT = Path(__file__).parents[2]

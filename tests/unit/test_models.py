@@ -1,11 +1,14 @@
 """Bodies of requests, and the queries that come of them."""
 
+import re
+
 import pytest
 from msgspec.json import encode
 
 from proxy.encoders.rows import RowShape
 from proxy.errors import Forbidden, InvalidRequest, RequestTooLarge
-from proxy.query.models import QueryLimits, parse_body, parse_text, to_query
+from proxy.query.body import parse_body, parse_text
+from proxy.query.models import QueryLimits, to_query
 
 LIMITS = QueryLimits(
     rows=100,
@@ -66,7 +69,7 @@ def test_a_request_cannot_raise_the_limits():
         (b'{"sql":1}', "^sql must be the statement, a string$"),
         (b'{"sql":" \\n"}', "sql is empty"),
         (b'{"sql":"select 1\\u0000"}', "sql contains a NUL character"),
-        (b'{"sql":"x","params":{"a":"secret"}}', "params must be an array with the values of"),
+        (b'{"sql":"x","params":"secret"}', "params must be an array with the values of"),
         (b'{"sql":"x","types":["int4",1]}', "types must be .* \\(at types\\[1\\]\\)"),
         (b'{"sql":"x","rows":"secret"}', '^rows must be "objects" or "arrays"$'),
         (b'{"sql":"x","int8":"secret"}', '^int8 must be "number" or "string"$'),
@@ -163,3 +166,38 @@ def test_a_wrong_bare_statement_is_refused(sql, options, detail):
 def test_nul_in_a_query_string_parameter_is_refused():
     with pytest.raises(InvalidRequest, match=r"parameter \$1 contains \\u0000"):
         to_query(parse_text(b"select $1", [("p", "a\0")]), LIMITS)
+
+
+def test_named_parameters_become_numbered_ones():
+    result = query(sql="select :a, :b, :a", params={"b": 2, "a": 1})
+    assert result.sql == b"select $1, $2, $1"
+    assert result.values == (b"1", b"2")
+    assert result.find_position(12) == 12
+
+
+@pytest.mark.parametrize(
+    ("members", "sentence"),
+    [
+        ({"sql": "select :a, $1", "params": {"a": 1}}, "use one kind"),
+        ({"sql": "select :a", "params": {}}, "no member for :a"),
+        ({"sql": "select :abc", "params": {"abc": 1, "abd": 2}}, "no parameter :abd; did you mean"),
+        ({"sql": "select :a", "params": {"a": 1}, "types": ["int4"]}, "write :name::type"),
+    ],
+)
+def test_named_parameters_that_do_not_fit_are_refused(members, sentence):
+    with pytest.raises(InvalidRequest, match=re.escape(sentence)):
+        query(**members)
+
+
+def test_a_role_must_be_allowed():
+    with pytest.raises(Forbidden, match=r"session\.allowed_roles"):
+        query(role="postgres")
+
+
+def test_options_say_that_something_travels_in_front():
+    assert not query().has_options
+    assert query(settings={"app.x": "1"}).has_options
+    assert not query(settings={"app.x": "1"}).is_protected
+    assert query(read_only=True).is_protected
+    assert query(isolation="serializable").is_protected
+    assert query(dry_run=True).is_protected
