@@ -55,7 +55,11 @@ def _upstream_stats(upstream: Upstream) -> dict[str, object]:
         connected = upstream.connected
     except ProxyError as problem:
         return {"upstream": {"problem": problem.detail}, "pool": None}
-    return {"upstream": asdict(connected.profile), "pool": connected.lanes.gauges()}
+    return {
+        "upstream": asdict(connected.profile),
+        "session": connected.plan.delivery,
+        "pool": connected.lanes.gauges(),
+    }
 
 
 def _json(document: object) -> web.Response:

@@ -22,6 +22,7 @@ from proxy.wire.messages import Flight
 
 CANCEL_S = 1.5  # longest wait for the server to take a cancel and to end the statement
 SETTLE_S = 5.0  # longest clean-up after which a connection is dropped instead
+_USED = "pgsidecar_used"  # key in the pool record's info
 QUERY_CANCELED = "57014"
 
 
@@ -44,6 +45,7 @@ class UpstreamConnection:
         self._cancelling: asyncio.Task[bool] | None = None
         self._cause: Callable[..., ProxyError] = DeadlineExceeded
         self.lane = lane
+        self.is_new = False  # the first time that it's lent
 
     @classmethod
     async def open(
@@ -56,21 +58,21 @@ class UpstreamConnection:
             PoolTimeout: others hold all of the engine's connections.
         """
         while True:
-            checkout = await _check_out(engine)
-            proxied = await checkout.get_raw_connection()
-            driver = cast("asyncpg.Connection[Any]", proxied.driver_connection)
-            is_expired = proxied.info[EXPIRES_AT] <= asyncio.get_running_loop().time()
-            if not is_expired and not driver.is_closed():
+            checkout = await check_out(engine)
+            if not await close_if_over(checkout, emit):
                 break
-            emit(Event.CONNECTION_RETIRED if is_expired else Event.CONNECTION_DISCARDED, 1)
-            await checkout.invalidate()
             await checkout.close()
+        proxied = await checkout.get_raw_connection()
+        driver = cast("asyncpg.Connection[Any]", proxied.driver_connection)
         try:
             lane = Lane(driver, max_message_bytes)
         except HandOverRefused as cause:
             await checkout.close()
             raise ProxyError(f"the lane can't take over a connection: {cause}") from cause
-        return cls(checkout, driver, lane, proxied.info[EXPIRES_AT], emit)
+        connection = cls(checkout, driver, lane, proxied.info[EXPIRES_AT], emit)
+        connection.is_new = not proxied.info.get(_USED, False)
+        proxied.info[_USED] = True
+        return connection
 
     @property
     def is_expired(self) -> bool:
@@ -184,8 +186,12 @@ class UpstreamConnection:
         await self._checkout.close()
 
 
-async def _check_out(engine: AsyncEngine) -> AsyncConnection:
-    """The one place where the driver's connect errors become ours."""
+async def check_out(engine: AsyncEngine) -> AsyncConnection:
+    """Check a connection out: the one place where the driver's connect errors become ours.
+
+    Raises:
+        UpstreamUnavailable, UpstreamAuth, PoolTimeout, ProxyError
+    """
     try:
         return await engine.connect()
     except ProxyError:
@@ -198,3 +204,15 @@ async def _check_out(engine: AsyncEngine) -> AsyncConnection:
         raise connect_error(cause.sqlstate, str(cause)) from cause
     except (OSError, TimeoutError, asyncpg.InterfaceError) as cause:
         raise connect_error(None, str(cause) or "it doesn't answer in time") from cause
+
+
+async def close_if_over(checkout: AsyncConnection, emit: Emit) -> bool:
+    """Close a checked-out connection that is over its age or was lost; True if so."""
+    proxied = await checkout.get_raw_connection()
+    driver = cast("asyncpg.Connection[Any]", proxied.driver_connection)
+    is_expired = proxied.info[EXPIRES_AT] <= asyncio.get_running_loop().time()
+    if not is_expired and not driver.is_closed():
+        return False
+    emit(Event.CONNECTION_RETIRED if is_expired else Event.CONNECTION_DISCARDED, 1)
+    await checkout.invalidate()
+    return True

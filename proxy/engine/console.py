@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from proxy.engine.driver import open_driver, translate_driver_errors
+from proxy.engine.driver import Driver, open_driver, translate_driver_errors
 from proxy.engine.sqlstate import lost_error, statement_error
-from proxy.errors import UpstreamUnavailable
+from proxy.errors import ProxyError, UpstreamUnavailable
 from proxy.settings import Settings
 from proxy.wire.lane import ConnectionLost, Lane
 from proxy.wire.rowset import RowSet
@@ -37,9 +37,7 @@ class Console:
             raise ValueError("a console needs upstream.console_dsn")
         console = settings.with_upstream(settings.upstream.console_dsn.get_secret_value())
         async with AsyncExitStack() as stack:
-            with translate_driver_errors("PgBouncer's console: "):
-                async with asyncio.timeout(timeout_s):
-                    driver = await stack.enter_async_context(open_driver(console))
+            driver = await _log_in(stack, console, timeout_s)
             lane = Lane(driver, settings.limits.message_bytes)
             stack.callback(lane.hand_back)
             yield cls(lane, timeout_s)
@@ -66,6 +64,15 @@ class Console:
             raise statement_error(answer.error, executed="no", in_prefix=False, has_untyped=False)
         names = [field.name for field in rows.fields]
         return [dict(zip(names, map(_read_cell, row), strict=True)) for row in rows.rows]
+
+
+async def _log_in(stack: AsyncExitStack, console: Settings, timeout_s: float) -> Driver:
+    try:
+        with translate_driver_errors():
+            async with asyncio.timeout(timeout_s):
+                return await stack.enter_async_context(open_driver(console))
+    except ProxyError as error:
+        raise type(error)(f"PgBouncer's console: {error.detail}") from error
 
 
 def _read_cell(cell: bytes | None) -> str | None:

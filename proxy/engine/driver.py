@@ -27,8 +27,8 @@ async def open_driver(settings: Settings) -> AsyncIterator[Driver]:
 
 
 @contextmanager
-def translate_driver_errors(where: str = "") -> Iterator[None]:
-    """Turn the driver's errors into ours; `where` stands before the driver's words.
+def translate_driver_errors() -> Iterator[None]:
+    """Turn the driver's errors into ours.
 
     Raises:
         UpstreamUnavailable, UpstreamAuth: nothing was executed.
@@ -36,7 +36,6 @@ def translate_driver_errors(where: str = "") -> Iterator[None]:
     try:
         yield
     except asyncpg.PostgresError as cause:
-        raise connect_error(cause.sqlstate, where + str(cause)) from cause
+        raise connect_error(cause.sqlstate, str(cause)) from cause
     except (OSError, asyncpg.InterfaceError) as cause:  # TimeoutError is an OSError
-        words = str(cause) or "it doesn't answer in time"
-        raise connect_error(None, where + words) from cause
+        raise connect_error(None, str(cause) or "it doesn't answer in time") from cause

@@ -71,6 +71,7 @@ class LanePool:
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_failing = False
         self._is_closing = False
+        self._change = asyncio.Event()
         self._lent: set[UpstreamConnection] = set()
         self._opening = 0
         self._mending = 0  # being cancelled, rolled back or closed
@@ -114,12 +115,11 @@ class LanePool:
     def give_back(self, connection: UpstreamConnection) -> None:
         """Return a borrowed connection, whatever state it is in."""
         self._lent.remove(connection)
-        if not connection.is_clean:
-            self._mend(self._settle(connection))
-        elif connection.is_expired or self._is_closing:
-            self._mend(connection.retire())
-        else:
+        self._change.set()
+        if connection.is_clean:
             self._offer(connection)
+        else:
+            self._mend(self._settle(connection))
 
     def cancel_all(self, cause: Callable[..., ProxyError]) -> None:
         """End every wait, and cancel every statement under way; their requests get `cause`."""
@@ -137,16 +137,24 @@ class LanePool:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def close(self) -> None:
-        """Cancel what runs or waits, and close what is idle; the lent ones close as they return."""
+    async def close(self, cause: Callable[..., ProxyError] | None = None) -> None:
+        """Lend nothing any more and close every connection, the lent ones as they come back.
+
+        With `cause` what runs or waits is cancelled and gets it; without, it may finish.
+        """
         self._is_closing = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
-        self.cancel_all(Draining)
+        if cause is not None:
+            self.cancel_all(cause)
+        self._close_idle()
+        while self._count() or self._waiters:
+            await asyncio.wait(self._tasks) if self._tasks else await self._change.wait()
+            self._change.clear()
+
+    def _close_idle(self) -> None:
         while (connection := self._take_idle()) is not None:
             self._mend(connection.retire())
-        while self._tasks:
-            await asyncio.wait(self._tasks)
 
     def _lend(self, connection: UpstreamConnection) -> UpstreamConnection:
         self._lent.add(connection)
@@ -163,12 +171,18 @@ class LanePool:
         return None
 
     def _offer(self, connection: UpstreamConnection) -> None:
-        """Give a free connection to the first waiter, or keep it."""
+        """Give a free connection to the first waiter, or keep it; an old one is closed."""
+        if connection.is_expired:
+            self._mend(connection.retire())
+            return
         while self._waiters:
             waiter, _ = self._waiters.popitem(last=False)
             if not waiter.done():
                 waiter.set_result(self._lend(connection))
                 return
+        if self._is_closing:
+            self._mend(connection.retire())
+            return
         loop = asyncio.get_running_loop()
         self._idle.append((loop.time(), connection))
         if self._sweep_timer is None:
@@ -195,6 +209,7 @@ class LanePool:
         finally:
             timer.cancel()
             self._waiters.pop(waiter, None)
+            self._change.set()
         self._emit(Event.LANE_LENT, perf_counter() - started)
         return connection
 
@@ -238,12 +253,10 @@ class LanePool:
                 return
 
     async def _settle(self, connection: UpstreamConnection) -> None:
-        if not await connection.settle():
-            await connection.discard()
-        elif connection.is_expired or self._is_closing:
-            await connection.retire()
-        else:
+        if await connection.settle():
             self._offer(connection)
+        else:
+            await connection.discard()
 
     def _mend(self, work: Coroutine[Any, Any, None]) -> None:
         """Have a connection cleaned up or closed; until then it counts against the limit."""

@@ -16,7 +16,7 @@ from proxy.engine.driver import Driver
 from proxy.engine.sqlstate import lost_error
 from proxy.wire.answer import Discard
 from proxy.wire.lane import ConnectionLost, Lane
-from proxy.wire.messages import SYNC, Flight, Flight
+from proxy.wire.messages import SYNC, Flight
 
 PoolMode = Literal["session", "transaction", "statement"]
 
@@ -62,7 +62,7 @@ async def probe_tracking(connection: Driver, max_message_bytes: int) -> bool:
     """
     lane = Lane(connection, max_message_bytes)
     try:
-        await lane.send(Flight(_DESCRIBE_UNKNOWN), Discard())
+        await lane.send(_DESCRIBE_UNKNOWN, Discard())
     except ConnectionLost as lost:
         if lost.message is None or lost.message.message != _UNKNOWN_TO_PGBOUNCER:
             raise lost_error(lost) from lost

@@ -186,8 +186,8 @@ async def _ask_console(settings: Settings, server: _Server) -> _ConsoleReport:
         return _ConsoleReport()
     try:
         async with Console.open(settings, CONSOLE_S) as console:
-            (about,) = await console.show("VERSION")
-            version = (about["version"] or "").removeprefix("PgBouncer ")
+            about = next(iter(await console.show("VERSION")), {})
+            version = (about.get("version") or "").removeprefix("PgBouncer ") or None
             database = database_name(settings) or server.database
             return _ConsoleReport(version, await _find_claim(console, database, server.user))
     except ProxyError as error:
@@ -203,7 +203,7 @@ async def _find_claim(console: Console, database: str, user: str) -> Claim | Non
     )
     for table, ours, column in places:
         rows = await console.show(table)
-        modes = (row[column] for row in rows if ours.items() <= row.items())
+        modes = (row.get(column) for row in rows if ours.items() <= row.items())
         mode = next(modes, None)
         if mode is not None:
             reason = f"its console says so in SHOW {table}"

@@ -1,9 +1,9 @@
 """The upstream as the service knows it: profile, engine and lanes, once it has been reached."""
 
 import asyncio
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -15,12 +15,19 @@ from proxy.engine.flight import build_flight
 from proxy.engine.hooks import SessionPlan, install_hooks, plan_session
 from proxy.engine.lease import LanePool, PoolLimits
 from proxy.engine.profile import UpstreamProfile, detect_upstream
-from proxy.errors import ProxyError, UpstreamUnavailable
+from proxy.engine.reaper import reap
+from proxy.engine.self_test import prove_hand_over, prove_session
+from proxy.errors import Draining, ProxyError, UpstreamUnavailable
 from proxy.settings import Settings
 from proxy.stats.events import Emit
 from proxy.wire.rowset import RowSet
 
-RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # waits between attempts to reach it for the first time
+RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # waits between attempts to reach it
+_IDENTITY = b"""
+select pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version_num'),
+       not pg_catalog.pg_is_in_recovery()
+"""
+_log = logging.getLogger("pgsidecar.upstream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +38,24 @@ class Connected:
     plan: SessionPlan
     engine: AsyncEngine
     lanes: LanePool
-    catalogue: TypeCatalogue
+    catalogue: TypeCatalogue = field(default_factory=TypeCatalogue)
 
 
 class Upstream:
-    """Reaches the upstream, and goes on trying when it isn't there yet."""
+    """Reaches the upstream, goes on trying when it isn't there, and sees when it's another one."""
 
     def __init__(self, settings: Settings, emit: Emit) -> None:
         self._settings = settings
         self._emit = emit
         self._connected: Connected | None = None
         self._problem: ProxyError = UpstreamUnavailable("the upstream has not been reached yet")
-        self._retrying: asyncio.Task[None] | None = None
+        self._reaching: asyncio.Task[None] | None = None
+        self._reaping: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def is_proven(self) -> bool:
-        """Whether it has been reached once."""
+        """Whether it has been reached."""
         return self._connected is not None
 
     @property
@@ -67,10 +76,10 @@ class Upstream:
             ProxyError: a failure that only another configuration can mend.
         """
         try:
-            self._connected = await self._connect()
+            self._use(await self._connect())
         except UpstreamUnavailable as error:
             self._problem = error
-            self._retrying = asyncio.get_running_loop().create_task(self._retry())
+            self._reach()
 
     async def check(self, deadline: Deadline) -> None:
         """Prove that a statement can run now.
@@ -88,58 +97,108 @@ class Upstream:
 
     async def close(self) -> None:
         """Close what is open."""
-        if self._retrying is not None:
-            self._retrying.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         if self._connected is not None:
-            await self._connected.lanes.close()
+            await self._connected.lanes.close(Draining)
             await self._connected.engine.dispose()
 
-    async def _retry(self) -> None:
+    def _use(self, connected: Connected) -> None:
+        """Serve from `connected` on, and let what ran before finish where it is."""
+        before, self._connected = self._connected, connected
+        fields = {"evidence": connected.profile.evidence, "session": connected.plan.delivery}
+        _log.info("upstream", extra={"fields": fields})
+        if self._reaping is not None:
+            self._reaping.cancel()
+        max_age_s = self._settings.pool.max_age_s
+        self._reaping = asyncio.create_task(reap(connected.engine, max_age_s, self._emit))
+        self._own(self._reaping)
+        if before is not None:
+            self._own(asyncio.create_task(_close(before)))
+
+    def _reach(self) -> None:
+        """Have the upstream looked at until it answers, unless that is under way."""
+        if self._reaching is None or self._reaching.done():
+            self._reaching = asyncio.create_task(self._go_on_trying())
+            self._own(self._reaching)
+
+    async def _go_on_trying(self) -> None:
         attempt = 0
-        while self._connected is None:
-            await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
-            attempt += 1
+        while True:
             try:
-                self._connected = await self._connect()
+                self._use(await self._connect())
             except ProxyError as error:
                 self._problem = error
+            else:
+                return
+            await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+            attempt += 1
 
     async def _connect(self) -> Connected:
         settings, emit = self._settings, self._emit
         profile = await detect_upstream(settings)
         plan = plan_session(settings.session, profile)
         engine = build_engine(settings, emit, autocommit=profile.pool_mode == "statement")
+        install_hooks(engine, plan)
+
+        async def open_one() -> UpstreamConnection:
+            connection = await UpstreamConnection.open(engine, settings.limits.message_bytes, emit)
+            if connection.is_new:
+                await self._check_identity(connection, profile)
+            return connection
+
+        limits = PoolLimits(
+            connections=settings.pool.size + settings.pool.overflow,
+            waiters=settings.pool.queue_size,
+            checkout_timeout_s=settings.pool.checkout_timeout_s,
+            idle_s=settings.pool.idle_s,
+        )
+        lanes = LanePool(open_one, limits, emit)
+        deadline = Deadline.after(settings.upstream.connect_timeout_s)
         try:
-            install_hooks(engine, plan)
-
-            async def open_one() -> UpstreamConnection:
-                return await UpstreamConnection.open(engine, settings.limits.message_bytes, emit)
-
-            limits = PoolLimits(
-                connections=settings.pool.size + settings.pool.overflow,
-                waiters=settings.pool.queue_size,
-                checkout_timeout_s=settings.pool.checkout_timeout_s,
-                idle_s=settings.pool.idle_s,
-            )
-            lanes = LanePool(open_one, limits, emit)
-            await _prove_hand_over(lanes, engine, settings.upstream.connect_timeout_s)
+            await prove_hand_over(lanes, engine, deadline)
+            await prove_session(lanes, engine, plan, deadline)
         except BaseException:
+            await lanes.close(Draining)
             await engine.dispose()
             raise
-        return Connected(profile, plan, engine, lanes, TypeCatalogue())
+        return Connected(profile, plan, engine, lanes)
 
+    async def _check_identity(
+        self, connection: UpstreamConnection, profile: UpstreamProfile
+    ) -> None:
+        """See whether a new connection leads to the upstream that we know.
 
-async def _prove_hand_over(lanes: LanePool, engine: AsyncEngine, timeout_s: float) -> None:
-    """Prove that the lane can take a transport, run on it, and hand it back to asyncpg."""
-    deadline = Deadline.after(timeout_s)
-    async with lanes.lease(deadline) as connection:
+        Raises:
+            UpstreamUnavailable: it doesn't; the new one is being looked at.
+        """
         rows = RowSet()
-        await connection.run(build_flight(b"select 1"), rows, deadline)
-    await lanes.release_idle()
-    async with engine.connect() as checkout, asyncio.timeout(timeout_s):
-        proxied = await checkout.get_raw_connection()
-        if (
-            rows.rows != [(b"1",)]
-            or await cast("Any", proxied.driver_connection).fetchval("select 1") != 1
-        ):
-            raise ProxyError("asyncpg's connection doesn't work after the lane has used it")
+        deadline = Deadline.after(self._settings.upstream.connect_timeout_s)
+        try:
+            await connection.run(build_flight(_IDENTITY), rows, deadline)
+            ((pid, version, is_primary),) = rows.rows
+        except (ProxyError, ValueError) as cause:
+            await connection.discard()
+            raise UpstreamUnavailable("a new connection answers nothing") from cause
+        is_direct = pid == str(connection.lane.backend_key()[0]).encode()
+        found = (is_direct, version, is_primary == b"t")
+        known = (
+            profile.kind == "postgres",
+            str(profile.server_version_num).encode(),
+            profile.is_primary,
+        )
+        if found != known:
+            await connection.discard()
+            self._reach()
+            raise UpstreamUnavailable("another server answers; it is being looked at")
+
+    def _own(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _close(connected: Connected) -> None:
+    await connected.lanes.close()
+    await connected.engine.dispose()

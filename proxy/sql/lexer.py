@@ -5,11 +5,11 @@ Source: PostgreSQL documentation, "Lexical Structure", and the server's `scan.l`
 
 import re
 from collections.abc import Iterator
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """What a token is; the names are those of the groups in the pattern."""
 
     WORD = "WORD"
