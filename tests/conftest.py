@@ -1,8 +1,9 @@
 """Servers for the whole session, and the event loop that the service uses."""
 
+import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     is_matrix = metafunc.definition.get_closest_marker("matrix") is not None
     names = MATRIX if is_matrix else UPSTREAMS
     metafunc.parametrize("upstream", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def _end_leftover_tasks() -> AsyncIterator[None]:
+    """End what a failed test left running: uvloop's close() may wait for it without end."""
+    yield
+    for _ in range(50):  # asyncpg's tasks start others when they are cancelled
+        leftover = asyncio.all_tasks() - {asyncio.current_task()}
+        if not leftover:
+            return
+        for task in leftover:
+            task.cancel()
+        await asyncio.wait(leftover, timeout=0.1)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The local servers start, keep their data, and leave nothing behind."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -145,6 +146,22 @@ def test_start_right_after_a_killed_parent_waits_for_its_postgres(parent, data_d
     parent.wait()
     with EmbeddedPostgres(data_dir) as server:
         assert is_alive(server.pid)
+
+
+def test_data_of_a_killed_parent_is_locked_until_its_postgres_has_ended(
+    parent, data_dir, monkeypatch
+):
+    pid = int(parent.stdout.readline().split()[0])
+    os.kill(pid, signal.SIGSTOP)  # so that it lives on when its parent is killed
+    parent.kill()
+    parent.wait()
+    monkeypatch.setattr(postgres_module, "_LOCK_DEADLINE_S", 0.1)
+    try:
+        with pytest.raises(EmbeddedBusy), EmbeddedPostgres(data_dir):
+            pass
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: not is_alive(pid))
 
 
 def test_second_user_of_the_data_is_told_the_first_ones_port(parent, data_dir, monkeypatch):
