@@ -147,7 +147,8 @@ _TRANSACTION_WORD = re.compile(
     r"|set (?:session |local )?transaction\b"
 )
 
-# Source: the calls of PreventInTransactionBlock() in the server's code
+# Source: the calls of PreventInTransactionBlock() in the server's code. Of REINDEX and CLUSTER on a
+# partitioned table the words don't tell.
 _ALONE = re.compile(
     r"vacuum\b"
     r"|alter system\b"
@@ -161,5 +162,6 @@ _ALONE = re.compile(
     r"|(?:commit|rollback) prepared\b"
     r"|create subscription (?!.*\b(?:connect|create_slot) = false\b)"
     r"|drop subscription\b"
+    r"|alter subscription \S+ set \( .*\b(?:failover|two_phase = false)\b"
     r"|alter subscription (?!.*\brefresh = false\b)\S+ (?:(?:add|drop|set) publication|refresh)\b"
 )
