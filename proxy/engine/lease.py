@@ -189,7 +189,8 @@ class LanePool:
             self._sweep_timer = loop.call_later(self._limits.idle_s, self._sweep)
 
     async def _wait(self, deadline: Deadline) -> UpstreamConnection:
-        if len(self._waiters) >= self._limits.waiters:
+        room = self._limits.connections - self._count() + self._opening
+        if len(self._waiters) - room >= self._limits.waiters:
             self._emit(Event.QUEUE_REFUSED, 1)
             raise QueueFull(f"{self._limits.waiters} requests wait for a connection already")
         loop = asyncio.get_running_loop()

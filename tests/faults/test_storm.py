@@ -41,6 +41,12 @@ async def test_a_full_queue_refuses_at_once(upstream: Upstream):
         assert [(await reply).status for reply in (running, waiting)] == [200, 200]
 
 
+async def test_a_connection_that_can_be_opened_needs_no_place_in_the_queue(upstream: Upstream):
+    async with run_client(upstream, pool={"size": 2, "overflow": 0, "queue_size": 0}) as client:
+        replies = await asyncio.gather(*(client.query("select pg_sleep(0.1)") for _ in range(3)))
+        assert sorted(reply.status for reply in replies) == [200, 200, 429]
+
+
 async def test_a_request_that_waits_too_long_gets_503(upstream: Upstream):
     pool = {"size": 1, "overflow": 0, "checkout_timeout_s": 0.05}
     async with run_client(upstream, pool=pool) as client:
