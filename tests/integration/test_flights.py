@@ -55,11 +55,25 @@ async def test_queries_share_one_connection(wire: TcpProxy, client: Client):
     assert wire.connections_total == before
 
 
-async def test_a_transaction_left_open_costs_a_rollback(wire: TcpProxy, client: Client):
+async def test_a_query_in_a_transaction_of_its_own_is_one_flight(wire: TcpProxy, client: Client):
     mark = wire.mark()
-    assert (await client.query("begin")).status == 403
-    await client.value("select 1")
-    assert wire.flights(mark) == ["PBDES", "Q", "PBDES"]
+    await client.value("select 1", isolation="serializable")
+    await client.value("select 1", read_only=True, settings={"app.tenant": "7"})
+    assert wire.count_flights(mark) == 2
+
+
+async def test_a_failure_in_such_a_transaction_costs_its_rollback(wire: TcpProxy, client: Client):
+    mark = wire.mark()
+    assert (await client.query("select 1/0", isolation="serializable")).status == 400
+    assert await client.value("select 1") == 1
+    assert wire.flights(mark) == ["PBEPBDEPBES", "Q", "PBDES"]
+
+
+async def test_what_a_guard_refuses_is_no_flight(wire: TcpProxy, client: Client):
+    mark = wire.mark()
+    for sql in ("begin", "set work_mem = 1", "copy users to stdout", "select 1; select 2", ";"):
+        assert (await client.query(sql)).status >= 400
+    assert wire.flights(mark) == []
 
 
 async def test_an_unknown_type_costs_one_more_flight_once(wire: TcpProxy, client: Client):

@@ -24,6 +24,10 @@ async def post_raw(client: Client, body: str):
     return await client.post("/v1/query", data=body.encode(), headers=JSON)
 
 
+async def post_json(client: Client, **members):
+    return await client.post("/v1/query", json=members)
+
+
 async def test_null_is_null(client: Client):
     assert await client.value("select $1::int is null", None) is True
 
@@ -179,6 +183,40 @@ async def test_a_wrong_number_of_parameters_is_refused_by_the_server(client: Cli
     assert reply.status == 400
     assert reply.json["sqlstate"] == "08P01"
     assert f"supplies {len(params)} parameters" in reply.json["detail"]
+
+
+async def test_parameters_can_have_names(client: Client):
+    params = {"low": 2, "high": 4, "word": "it's"}
+    sql = "select id, :word as word from seats where id > :low and id < :high and :low::int > 0"
+    reply = await post_json(client, sql=sql, params=params)
+    assert reply.json["rows"] == [{"id": 3, "word": "it's"}]
+
+
+async def test_a_colon_that_names_nothing_is_left_alone(client: Client):
+    sql = "select ':a', 1::int, (array[1,2,3])[1:2], $$ :b $$, :c /* :d */ -- :e"
+    reply = await post_json(client, sql=sql, params={"c": "x"}, rows="arrays")
+    assert reply.json["rows"] == [[":a", 1, [1, 2], " :b ", "x"]]
+
+
+async def test_the_position_of_an_error_is_that_of_the_sql_as_it_was_sent(client: Client):
+    sql = "select :a_long_name::text, '🐘', :b::int, nope"
+    reply = await post_json(client, sql=sql, params={"a_long_name": "x", "b": 1})
+    assert sql[reply.json["position"] - 1 :] == "nope"
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"sql": "select :a, :b", "params": {"a": 1}}, "params has no member for :b"),
+        ({"sql": "select :name", "params": {"name": 1, "nam": 1}}, "did you mean 'name'?"),
+        ({"sql": "select :a, $1", "params": {"a": 1}}, "both $1 and :name"),
+        ({"sql": "select :a", "params": {"a": 1}, "types": ["int4"]}, ":name::type"),
+    ],
+)
+async def test_named_parameters_that_do_not_fit_are_refused(client: Client, members, words):
+    reply = await post_json(client, **members)
+    assert reply.status == 400
+    assert words in reply.json["detail"]
 
 
 async def test_as_many_parameters_as_the_protocol_has_are_taken(client: Client):

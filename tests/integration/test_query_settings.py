@@ -151,8 +151,22 @@ async def test_hooks_run_on_every_new_connection_to_postgres(postgres):
             assert answers == [[*DEFAULTS[:2], "hook", "1234kB"]] * 12
 
 
-async def test_hooks_are_refused_behind_a_shared_pool(pgbouncer_transaction):
-    session = {"hooks": ["set work_mem = '1234kB'"]}
-    with pytest.raises(ProxyError, match=r"session\.settings"):
-        async with run_client(pgbouncer_transaction.dsn, session=session):
+async def test_a_hook_that_sets_something_holds_for_every_statement(upstream):
+    session = {"hooks": ["set work_mem = '1234kB'", "SET app.tenant TO 'hook'"]}
+    async with run_client(upstream, session=session, pool={"size": 4}) as client:
+        answers = await asyncio.gather(*(read(client, {}) for _ in range(40)))
+        assert answers == [[*DEFAULTS[:2], "hook", "1234kB"]] * 40
+
+
+async def test_another_hook_is_refused_behind_a_shared_pool(pgbouncer_transaction):
+    with pytest.raises(ProxyError, match="can't hold behind PgBouncer"):
+        async with run_client(
+            pgbouncer_transaction.dsn, session={"hooks": ["load 'auto_explain'"]}
+        ):
+            pass
+
+
+async def test_a_hook_that_fails_stops_the_start(postgres):
+    with pytest.raises(ProxyError, match="the connect hooks failed: syntax error"):
+        async with run_client(describe_postgres(postgres), session={"hooks": ["selekt 1"]}):
             pass
