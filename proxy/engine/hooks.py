@@ -19,8 +19,14 @@ from proxy.engine.profile import UpstreamProfile
 from proxy.errors import ProxyError
 from proxy.settings import SessionSettings
 from proxy.sql.set_command import parse_set
+from proxy.sql.setting import OUR_SETTINGS
 
 TRACKED = frozenset({"timezone", "application_name"})  # and those that are ours alone
+_AT_BEGIN = "default_transaction_"
+_REMEDY = (
+    "have an administrator ALTER ROLE … SET it, or set upstream.kind = pgbouncer-session where "
+    "that is PgBouncer's pool mode"
+)
 _SET_ALL = """
 select pg_catalog.set_config(name, value, false)
 from unnest($1::text[], $2::text[]) as setting(name, value)
@@ -46,19 +52,41 @@ def plan_session(session: SessionSettings, profile: UpstreamProfile) -> SessionP
     """Decide how the configured session is delivered to this upstream.
 
     Raises:
-        ProxyError: a hook that no delivery can make hold; the sentence has the remedy.
+        ProxyError: a hook or setting that no delivery can make hold, or that is ours; the sentence
+            has the remedy.
     """
+    _check_ours(session.hooks)
     role = {"role": session.role} if session.role is not None else {}
     if profile.is_session_proven:
         return SessionPlan({**session.settings, **role}, session.hooks, flight={})
     understood = dict(_understand(hook) for hook in session.hooks)
     settings = {**session.settings, **understood, **role}
+    _check_in_time(settings)
     tracked = {name for name in settings if name.lower() in TRACKED}
     return SessionPlan(
         connect={name: settings[name] for name in settings if name in tracked},
         hooks=(),
         flight={name: settings[name] for name in settings if name not in tracked},
     )
+
+
+def _check_ours(hooks: Sequence[str]) -> None:
+    for name, _ in filter(None, map(parse_set, hooks)):
+        if name.lower() in OUR_SETTINGS:
+            raise ProxyError(
+                f"session.hooks sets {name}, which pgsidecar sets itself since it changes how "
+                "values are read; remove it"
+            )
+
+
+def _check_in_time(settings: Mapping[str, str]) -> None:
+    """Refuse what a transaction reads as it begins: the flight's has begun before its settings."""
+    for name in settings:
+        if name.lower().startswith(_AT_BEGIN):
+            raise ProxyError(
+                f"session: {name} can't hold behind PgBouncer, since it travels with each "
+                f"statement, whose transaction has begun by then; {_REMEDY}"
+            )
 
 
 def _understand(hook: str) -> tuple[str, str]:
@@ -68,8 +96,7 @@ def _understand(hook: str) -> tuple[str, str]:
         raise ProxyError(
             f"session.hooks: `{hook}` can't hold behind PgBouncer, whose server connections are "
             "shared with strangers; only SET name = value can travel with each statement. Write "
-            "it so, have an administrator ALTER ROLE … SET it, or set upstream.kind = "
-            "pgbouncer-session where that is PgBouncer's pool mode"
+            f"it so, {_REMEDY}"
         )
     return setting
 

@@ -52,6 +52,7 @@ async def prove_session(
             async with lanes.lease(deadline) as second:
                 await _check_lane(second, wanted, plan, deadline)
         await _check_lane(first, wanted, plan, deadline)
+    await lanes.release_idle()  # else a small pool has nothing left for the engine
     await _check_rollback(engine, {**plan.connect, **hooks})
 
 

@@ -124,7 +124,8 @@ def _build(connected: Connected, query: Query, deadline: Deadline) -> Flight:
     if query.statement.must_be_alone:
         return build_flight(query.sql, query.values, query.oids)
     settings = {**connected.plan.flight, **query.settings}
-    role = query.role or settings.pop("role", None)
+    configured_role = settings.pop("role", None)
+    role = query.role or configured_role
     if role:
         settings["role"] = role  # the last one, since it may not be allowed to set the others
     if settings:
