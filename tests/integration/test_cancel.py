@@ -21,10 +21,11 @@ from tests.fixtures.service import build_settings
 from tests.fixtures.tcp_proxy import TcpProxy
 
 ROUNDS = 200
+FEW_ROUNDS = 50
 BRIEF_S = 0.001
 SLOW_S = 0.003
 AT_ONCE = build_flight(b"select pg_sleep(0.001)")
-INNOCENT = build_flight(b"select 1 from pg_sleep(0.005)")  # long enough for a late cancel to hit
+INNOCENT = build_flight(b"select 1 from pg_sleep(0.015)")  # long enough for a late cancel to hit
 ENDLESS = build_flight(b"select pg_sleep(60)")
 
 
@@ -41,13 +42,13 @@ async def start(dsn, **pool):
         await upstream.close()
 
 
-async def count_victims(lanes):
+async def count_victims(lanes, rounds):
     """Let deadlines pass as statements end; returns how many of the following statements die.
 
     A deadline that comes too early or too late for that makes the next one come later or earlier.
     """
     brief_s, victims = BRIEF_S, 0
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         brief_s *= await meet_deadline(lanes, brief_s)
         victims += not await survives(lanes)
     return victims
@@ -80,7 +81,7 @@ async def cancel_slowly(lane):
 
 async def test_cancel_at_the_moment_of_the_end_never_hits_the_next_statement(upstream):
     async with start(upstream.dsn) as (lanes, tallies):
-        assert await count_victims(lanes) == 0
+        assert await count_victims(lanes, ROUNDS) == 0
         assert tallies[Event.STATEMENT_CANCELLED].count > ROUNDS / 2
         assert tallies[Event.CONNECTION_DISCARDED].count == 0
 
@@ -88,8 +89,8 @@ async def test_cancel_at_the_moment_of_the_end_never_hits_the_next_statement(ups
 async def test_late_cancel_never_hits_the_next_statement(upstream, monkeypatch):
     monkeypatch.setattr(connection_module, "cancel_statement", cancel_slowly)
     async with start(upstream.dsn) as (lanes, tallies):
-        assert await count_victims(lanes) == 0
-        assert tallies[Event.STATEMENT_CANCELLED].count > ROUNDS / 2
+        assert await count_victims(lanes, FEW_ROUNDS) == 0
+        assert tallies[Event.STATEMENT_CANCELLED].count > FEW_ROUNDS / 2
         assert tallies[Event.CONNECTION_DISCARDED].count == 0
 
 
@@ -100,7 +101,7 @@ async def test_innocents_die_where_nobody_waits_for_the_end_of_the_cancel(upstre
             cancels.create_task(cancel_slowly(lane))
 
         monkeypatch.setattr(connection_module, "cancel_statement", cancel_without_waiting)
-        assert await count_victims(lanes) > ROUNDS / 2
+        assert await count_victims(lanes, FEW_ROUNDS) > 0
 
 
 async def test_innocents_die_where_a_lane_is_lent_while_its_cancel_is_under_way(
@@ -113,7 +114,7 @@ async def test_innocents_die_where_a_lane_is_lent_while_its_cancel_is_under_way(
     monkeypatch.setattr(connection_module, "cancel_statement", cancel_slowly)
     monkeypatch.setattr(UpstreamConnection, "is_clean", property(is_clean))
     async with start(upstream.dsn) as (lanes, _):
-        assert await count_victims(lanes) > ROUNDS / 2
+        assert await count_victims(lanes, FEW_ROUNDS) > 0
 
 
 async def test_statement_over_its_deadline_did_not_take_effect(upstream):
@@ -124,6 +125,15 @@ async def test_statement_over_its_deadline_did_not_take_effect(upstream):
                 await connection.run(ENDLESS, Discard(), deadline)
     assert exceeded.value.executed == "no"
     assert exceeded.value.context["sqlstate"] == "57014"
+
+
+async def test_cancel_takes_the_unix_socket_that_the_lane_took(postgres):
+    socket = f"host={postgres.data_dir / '18'}&port={postgres.port}"
+    dsn = f"postgresql://app@/app?{socket}"
+    async with start(dsn) as (lanes, _), lanes.lease(Deadline.after(5)) as connection:
+        with pytest.raises(DeadlineExceeded) as exceeded:
+            await connection.run(ENDLESS, Discard(), Deadline.after(0.05))
+    assert exceeded.value.executed == "no"
 
 
 async def test_request_that_goes_away_frees_its_connection(upstream):
