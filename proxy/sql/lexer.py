@@ -85,16 +85,14 @@ _OPERATOR = r"(?:(?!--|/\*)[~!@#^&|`?+\-*/%<>=])++"
 
 _PLAIN = r"'[^']*+(?:''[^']*+)*+'?"
 _ESCAPED = r"'[^'\\]*+(?:(?:''|\\.?)[^'\\]*+)*+'?"
+_BITS = r"'[^']*+'?"  # no quotes in these
 _LINE_BREAK = r"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+"
 
 
 def _compile(ordinary: str) -> re.Pattern[str]:
     """Compile the pattern of one token; `ordinary` is what stands in a string without prefix."""
-    strings = (f"[nN]?+{ordinary}", f"[eE]{_ESCAPED}", f"(?:[bBxX]|[uU]&){_PLAIN}")
-    bodies = (ordinary, _ESCAPED, _PLAIN)
-    continued = (
-        f"{string}(?:{_LINE_BREAK}{body})*+" for string, body in zip(strings, bodies, strict=True)
-    )
+    strings = {"[nN]?+": ordinary, "[eE]": _ESCAPED, "[uU]&": _PLAIN, "[bBxX]": _BITS}
+    continued = (f"{prefix}{body}(?:{_LINE_BREAK}{body})*+" for prefix, body in strings.items())
     alternatives = {
         "STRING": "|".join(continued),
         "QUOTED": r'(?:[uU]&)?+"[^"]*+(?:""[^"]*+)*+"?',

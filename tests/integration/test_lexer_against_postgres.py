@@ -15,6 +15,7 @@ from tests.fixtures.soup import ANY_CHARACTER, SOUP
 
 ERROR = re.compile(r'(?:syntax error|unterminated [^"]*) at or near "(?P<near>.*)"', re.DOTALL)
 TEXT = st.text(ANY_CHARACTER | st.sampled_from("'\"\\$:/*-,;\n"))
+NAME = TEXT.filter(lambda text: 0 < len(text.encode()) < 64)  # the server cuts longer ones
 TAG = st.sampled_from(["$$", "$a$", "$b_1$", "$é$"])
 
 
@@ -72,7 +73,7 @@ async def find_error(connection, sql):
     return None
 
 
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=500)
 @given(soup=SOUP)
 async def test_postgres_complains_of_one_of_our_tokens(connection, soup):
     """Its own lexer has split `near` off from what stands around it."""
@@ -89,7 +90,7 @@ async def test_postgres_complains_of_one_of_our_tokens(connection, soup):
         assert start == token.start or token.text[:1] in "nN"  # the server reads N'a' as two tokens
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(written=st.lists(literals(), min_size=1), blanks=st.data())
 async def test_literals_end_where_postgres_ends_them(connection, written, blanks):
     values = [value for value, _ in written]
@@ -100,7 +101,17 @@ async def test_literals_end_where_postgres_ends_them(connection, written, blanks
     assert list(await connection.fetchrow(sql)) == values
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
+@given(names=st.lists(NAME, min_size=1))
+async def test_quoted_names_end_where_postgres_ends_them(connection, names):
+    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+    sql = "select " + ",".join(f"1{name}" for name in quoted)
+    statement = await connection.prepare(sql)
+    assert [column.name for column in statement.get_attributes()] == names
+    assert [token.text for token in tokenize(sql) if token.kind is Kind.QUOTED] == quoted
+
+
+@settings(deadline=None, max_examples=150)
 @given(written=st.lists(literals(), min_size=1), blanks=st.data())
 async def test_comments_and_blanks_are_nothing_to_both(connection, written, blanks):
     """An unexpected token would be an error of the server's, or change an answer."""
@@ -112,7 +123,7 @@ async def test_comments_and_blanks_are_nothing_to_both(connection, written, blan
     assert await connection.fetchrow(sql) == await connection.fetchrow(plain)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(written=st.lists(literals(), min_size=1), parameters=st.lists(TEXT), blanks=st.data())
 async def test_named_parameters_arrive_in_their_places(connection, written, parameters, blanks):
     """Between literals and comments full of `:name`, which stay as they are."""

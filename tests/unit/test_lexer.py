@@ -85,6 +85,7 @@ def test_a_token_is_one_token_of_its_kind(text, kind):
         ("+--x\n-", ["+", "-"]),
         ("*/*c*//", ["*", "/"]),
         ("'a''b'", ["'a''b'"]),
+        ("b'0''1'", ["b'0'", "'1'"]),
         ("'a' 'b'", ["'a'", "'b'"]),
         ("(1,a)", ["(", "1", ",", "a", ")"]),
     ],
@@ -121,6 +122,10 @@ def test_comments_are_passed_over(comment):
 def test_what_is_not_terminated_reaches_to_the_end(start):
     sql = f"select {start}; --\n/**/"
     assert [token.text for token in tokenize(sql)] == ["select", sql[7:]]
+
+
+def test_a_backslash_at_the_very_end_belongs_to_its_string():
+    assert kinds("E'a\\") == [("string", "E'a\\")]
 
 
 def test_a_comment_that_is_not_terminated_reaches_to_the_end():

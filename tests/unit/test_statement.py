@@ -128,9 +128,10 @@ SESSION = {
 
 @pytest.mark.parametrize(("sql", "remedy"), SESSION.items())
 def test_what_is_bound_to_a_session_says_its_remedy(sql, remedy):
-    bond = describe_statement(sql).bound_to_session
-    assert bond is not None
-    assert remedy in bond
+    statement = describe_statement(sql)
+    assert statement.bound_to_transaction is None
+    assert statement.bound_to_session is not None
+    assert remedy in statement.bound_to_session
 
 
 TRANSACTION = {
