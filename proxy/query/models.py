@@ -113,7 +113,8 @@ def _bind(body: QueryBody) -> tuple[str, Sequence[Raw], Callable[[int], int]]:
         raise InvalidRequest("sql has both $1 and :name parameters; use one kind")
     missing = [name for name in rewritten.names if name not in body.params]
     if missing:
-        raise InvalidRequest(f"params has no member for :{missing[0][:SHOWN_NAME]}")
+        hint = did_you_mean(missing[0], body.params)
+        raise InvalidRequest(f"params has no member for :{missing[0][:SHOWN_NAME]}{hint}")
     for name in body.params:
         if name not in rewritten.names:
             hint = did_you_mean(name, rewritten.names)
