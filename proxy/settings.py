@@ -187,7 +187,7 @@ class LimitSettings(Section):
     sql_bytes: int = Field(MIB, ge=1024, le=1024 * MIB, description="Size of one statement.")
     message_bytes: int = Field(
         64 * MIB,
-        ge=64 * 1024,
+        ge=256 * 1024,
         le=1024 * MIB,
         description="Size of one message from the server, which holds a whole row.",
     )

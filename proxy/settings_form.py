@@ -14,7 +14,6 @@ _DSN = re.compile(
     r"(?P<database>[a-z][a-z0-9]*)(?:\+(?P<driver>\w+))?://(?P<rest>.+)", re.IGNORECASE
 )
 _LAST_PORT = 65535
-_LAST_PORT = 65535
 _SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the closing NUL
 
 

@@ -3,17 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, cast
+from typing import cast
 
-import asyncpg
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as CheckoutTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from proxy.engine.deadline import Deadline
+from proxy.engine.driver import Driver, translate_driver_errors
 from proxy.engine.factory import EXPIRES_AT
-from proxy.engine.sqlstate import connect_error, lost_error
-from proxy.errors import DeadlineExceeded, PoolTimeout, ProxyError
+from proxy.engine.sqlstate import lost_error
+from proxy.errors import DeadlineExceeded, ProxyError
 from proxy.stats.events import Emit, Event
 from proxy.wire.answer import Answer, Discard, RowSink
 from proxy.wire.cancel import cancel_statement
@@ -32,7 +30,7 @@ class UpstreamConnection:
     def __init__(
         self,
         checkout: AsyncConnection,
-        driver: "asyncpg.Connection[Any]",
+        driver: Driver,
         lane: Lane,
         expires_at: float,
         emit: Emit,
@@ -63,7 +61,7 @@ class UpstreamConnection:
                 break
             await checkout.close()
         proxied = await checkout.get_raw_connection()
-        driver = cast("asyncpg.Connection[Any]", proxied.driver_connection)
+        driver = cast("Driver", proxied.driver_connection)
         try:
             lane = Lane(driver, max_message_bytes)
         except HandOverRefused as cause:
@@ -187,29 +185,19 @@ class UpstreamConnection:
 
 
 async def check_out(engine: AsyncEngine) -> AsyncConnection:
-    """Check a connection out: the one place where the driver's connect errors become ours.
+    """Check a connection out of the engine's pool.
 
     Raises:
-        UpstreamUnavailable, UpstreamAuth, PoolTimeout, ProxyError
+        UpstreamUnavailable, UpstreamAuth, PoolTimeout: nothing was executed.
     """
-    try:
+    with translate_driver_errors():
         return await engine.connect()
-    except ProxyError:
-        raise
-    except CheckoutTimeout as cause:
-        raise PoolTimeout("all connections of the engine's pool are held") from cause
-    except DBAPIError as cause:
-        raise connect_error(getattr(cause.orig, "sqlstate", None), str(cause.orig)) from cause
-    except asyncpg.PostgresError as cause:
-        raise connect_error(cause.sqlstate, str(cause)) from cause
-    except (OSError, TimeoutError, asyncpg.InterfaceError) as cause:
-        raise connect_error(None, str(cause) or "it doesn't answer in time") from cause
 
 
 async def close_if_over(checkout: AsyncConnection, emit: Emit) -> bool:
     """Close a checked-out connection that is over its age or was lost; True if so."""
     proxied = await checkout.get_raw_connection()
-    driver = cast("asyncpg.Connection[Any]", proxied.driver_connection)
+    driver = cast("Driver", proxied.driver_connection)
     is_expired = proxied.info[EXPIRES_AT] <= asyncio.get_running_loop().time()
     if not is_expired and not driver.is_closed():
         return False

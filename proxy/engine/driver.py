@@ -1,13 +1,17 @@
-"""One asyncpg connection of our own, beside the engine's: for what is asked before there is one."""
+"""asyncpg as we use it: a connection of our own beside the engine's, and its errors as ours."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from ssl import SSLCertVerificationError
 from typing import Any, TypeAlias
 
 import asyncpg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as CheckoutTimeout
 
 from proxy.engine.factory import connect_driver
 from proxy.engine.sqlstate import connect_error
+from proxy.errors import PoolTimeout, UpstreamAuth
 from proxy.settings import Settings
 
 Driver: TypeAlias = "asyncpg.Connection[Any]"
@@ -28,14 +32,22 @@ async def open_driver(settings: Settings) -> AsyncIterator[Driver]:
 
 @contextmanager
 def translate_driver_errors() -> Iterator[None]:
-    """Turn the driver's errors into ours.
+    """Turn what asyncpg and SQLAlchemy raise while they connect into ours: the one place for it.
 
     Raises:
-        UpstreamUnavailable, UpstreamAuth: nothing was executed.
+        UpstreamUnavailable, UpstreamAuth, PoolTimeout: nothing was executed.
     """
     try:
         yield
+    except CheckoutTimeout as cause:
+        raise PoolTimeout("all connections of the engine's pool are held") from cause
+    except DBAPIError as cause:
+        raise connect_error(getattr(cause.orig, "sqlstate", None), str(cause.orig)) from cause
     except asyncpg.PostgresError as cause:
         raise connect_error(cause.sqlstate, str(cause)) from cause
-    except (OSError, asyncpg.InterfaceError) as cause:  # TimeoutError is an OSError
+    except SSLCertVerificationError as cause:
+        reason = f"the upstream's certificate is not to be trusted: {cause.verify_message}"
+        raise UpstreamAuth(reason) from cause
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as cause:
+        # TimeoutError is an OSError
         raise connect_error(None, str(cause) or "it doesn't answer in time") from cause

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import asyncpg
 from sqlalchemy import event
@@ -15,6 +15,7 @@ from proxy.settings import Settings, UpstreamSettings
 from proxy.stats.events import Emit, Event
 
 EXPIRES_AT = "pgsidecar_expires_at"  # key in the pool record's info: seconds on the loop's clock
+_VERIFIED = frozenset({"verify-ca", "verify-full"})
 _YOUNGEST = 0.8  # connections opened together don't retire together
 
 
@@ -72,15 +73,25 @@ async def connect_driver(settings: Settings) -> "asyncpg.Connection[Any]":
 
 
 def _driver_dsn(upstream: UpstreamSettings) -> str:
-    """Write the DSN as libpq and asyncpg have it."""
+    """Write the DSN as libpq and asyncpg have it.
+
+    Raises:
+        ProxyError: an authority is given, and a TLS mode that wouldn't ask it.
+    """
     if upstream.dsn is None:
         raise ValueError("an engine needs upstream.dsn")
     scheme, _, rest = upstream.dsn.get_secret_value().partition("://")
     dsn = f"{scheme.partition('+')[0]}://{rest}"
     if upstream.tls_ca_file is None:
         return dsn
-    query = urlencode({"sslrootcert": str(upstream.tls_ca_file)})
-    return f"{dsn}{'&' if '?' in dsn else '?'}{query}"
+    asked = dict(parse_qsl(urlsplit(dsn).query))
+    query = {"sslmode": "verify-full", **asked, "sslrootcert": str(upstream.tls_ca_file)}
+    if query["sslmode"] not in _VERIFIED:
+        raise ProxyError(
+            "upstream.tls_ca_file is for sslmode=verify-full (or verify-ca), which "
+            "upstream.dsn overrules; take sslmode out of it"
+        )
+    return f"{dsn.partition('?')[0]}?{urlencode(query)}"
 
 
 def startup_parameters(settings: Settings) -> Mapping[str, str]:

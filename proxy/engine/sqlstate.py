@@ -65,6 +65,8 @@ _NOT_EXECUTED = (
     "is disabled",
     "server shutting down",
     "client_login_timeout",
+    "transaction blocks not allowed",
+    "prepared statement did not exist",
 )
 _REFUSALS = (
     "authentication failed",

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 from proxy.encoders.json_rows import Outcome, encode_answer
@@ -10,7 +11,7 @@ from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
 from proxy.engine.flight import Transaction, build_flight
 from proxy.engine.upstream import Connected, Upstream
-from proxy.errors import ProxyError, UpstreamUnavailable
+from proxy.errors import Executed, ProxyError, UpstreamUnavailable
 from proxy.query.buffer import RowBuffer
 from proxy.query.guard import check_query
 from proxy.query.models import Query
@@ -112,11 +113,20 @@ async def _fly(
     deadline: Deadline,
 ) -> Answer:
     flight = _build(connected, query, deadline)
+    if query.read_only and query.on_exceed == "error":
+        # the rest is of no use and nothing depends on it
+        rows.on_exceed = partial(connection.cancel, partial(_cancelled_at_limit, rows, query))
     try:
         return await connection.run(flight, rows, deadline)
     except ProxyError as error:
         correct_executed(error, query)
         raise
+
+
+def _cancelled_at_limit(
+    rows: RowBuffer, query: Query, _detail: str, *, executed: Executed, **_context: str
+) -> ProxyError:
+    return too_large(rows.exceeded or "rows", query, executed=executed)
 
 
 def _build(connected: Connected, query: Query, deadline: Deadline) -> Flight:

@@ -11,10 +11,12 @@ from msgspec.json import Decoder
 
 from proxy.errors import InvalidRequest
 from proxy.sql.types import TYPE_NAMES, SqlType, type_by_name
-from proxy.wire.messages import MAX_PARAMETERS
 
 SHOWN_NAME = 63  # the longest name Postgres knows; of longer ones an error shows the beginning
 
+MAX_PARAMETERS = (
+    32_767  # as the drivers have it, some of which take the protocol's count for signed
+)
 INFERRED = 0
 _BYTEA = 17
 _JSON = frozenset({114, 3802})
@@ -67,7 +69,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def _check_counts(params: int, types: int) -> None:
     if params > MAX_PARAMETERS:
         raise InvalidRequest(
-            f"{params} parameters are more than the {MAX_PARAMETERS} of the Postgres protocol; "
+            f"{params} parameters are more than the {MAX_PARAMETERS} that fit; "
             "send an array and use unnest($1::int[]) or = any($1)"
         )
     if types > params:

@@ -60,11 +60,13 @@ def check_limits(rows: RowBuffer, query: Query) -> None:
         raise too_large(rows.exceeded, query)
 
 
-def too_large(what: Literal["rows", "bytes"], query: Query) -> ResultTooLarge:
+def too_large(
+    what: Literal["rows", "bytes"], query: Query, *, executed: Executed | None = None
+) -> ResultTooLarge:
     """Make the error of an answer over its limit."""
     limit = f"{query.max_rows} rows" if what == "rows" else f"{query.max_bytes} bytes"
     return ResultTooLarge(
         f"the answer has more than {limit}; ask for less, raise limits.{what} as far as the "
         'service allows, or take what fits with limits.on_exceed "truncate"',
-        executed="no" if query.dry_run else "yes",
+        executed=executed or ("no" if query.dry_run else "yes"),
     )

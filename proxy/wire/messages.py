@@ -17,7 +17,6 @@ _FIELD = Struct("!ihihih")  # table OID, column, type OID, type size, type modif
 DATA_ROW = ord("D")
 HEADER_BYTES = 5  # type byte and length
 NULL = b"\xff\xff\xff\xff"
-MAX_PARAMETERS = 65535  # the count is an unsigned 16-bit number
 
 DESCRIBE = b"D\0\0\0\x06P\0"
 SYNC = b"S\0\0\0\x04"

@@ -14,7 +14,7 @@ from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
 from proxy.engine.factory import build_engine
 from proxy.engine.flight import build_flight
-from proxy.errors import DeadlineExceeded, UpstreamAuth, UpstreamUnavailable
+from proxy.errors import DeadlineExceeded, ProxyError, UpstreamAuth
 from proxy.settings import Settings
 from proxy.wire.answer import Discard
 from tests.fixtures.lane import MESSAGE_BYTES, Gate, poll_until, value
@@ -58,7 +58,8 @@ async def connect(tls):
     async with AsyncExitStack() as stack:
 
         async def connect(sslmode="require", host="localhost", **settings):
-            dsn = f"postgresql://app@{host}:{tls.port}/app?sslmode={sslmode}"
+            mode = f"?sslmode={sslmode}" if sslmode else ""
+            dsn = f"postgresql://app@{host}:{tls.port}/app{mode}"
             upstream = {"dsn": dsn, **settings}
             engine = build_engine(Settings(upstream=upstream), lambda *_: None)
             stack.push_async_callback(engine.dispose)
@@ -125,7 +126,7 @@ async def test_right_name_is_accepted(connect, tls):
 
 
 async def test_wrong_name_is_refused(connect, tls):
-    with pytest.raises((UpstreamUnavailable, UpstreamAuth), match="IP address mismatch"):
+    with pytest.raises(UpstreamAuth, match="IP address mismatch"):
         await connect(f"verify-full&sslrootcert={tls.certificate}", host="127.0.0.1")
 
 
@@ -136,5 +137,19 @@ async def test_authorities_may_stand_in_the_settings(connect, tls):
 
 async def test_server_that_none_of_them_vouches_for_is_refused(connect, tmp_path):
     _, stranger = make_certificate(tmp_path)
-    with pytest.raises((UpstreamUnavailable, UpstreamAuth), match="certificate verify failed"):
+    with pytest.raises(UpstreamAuth, match=r"self.signed certificate"):
         await connect("verify-full", tls_ca_file=stranger)
+
+
+async def test_authorities_are_asked_even_if_the_dsn_says_nothing(connect, tls, tmp_path):
+    connection = await connect(None, tls_ca_file=tls.certificate)
+    assert await value(connection.lane, IS_TLS) == "t"
+    _, stranger = make_certificate(tmp_path)
+    with pytest.raises(UpstreamAuth, match=r"self.signed certificate"):
+        await connect(None, tls_ca_file=stranger)
+
+
+@pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require"])
+async def test_a_mode_that_would_not_ask_the_authorities_is_refused(connect, tls, mode):
+    with pytest.raises(ProxyError, match="take sslmode out of it"):
+        await connect(mode, tls_ca_file=tls.certificate)

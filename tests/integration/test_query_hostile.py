@@ -91,15 +91,16 @@ async def test_arrays_nested_deeper_than_postgres_has_dimensions_are_refused(cli
     assert_refused(await client.query("select $1::int[]", value), 400, "number of array dimensions")
 
 
-@pytest.mark.parametrize("count", [40_000, 65_535])
+@pytest.mark.parametrize("count", [1, 32_767])
 async def test_many_parameters_that_nobody_takes_are_refused(client: Client, count):
     body = orjson.dumps({"sql": "select 1", "params": [1] * count})
     reply = await post_body(client, body)
     assert_refused(reply, 400, f"supplies {count} parameters")
 
 
-async def test_more_parameters_than_the_protocol_has_get_the_remedy(client: Client):
-    body = orjson.dumps({"sql": "select 1", "params": [1] * 70_000})
+@pytest.mark.parametrize("count", [32_768, 40_000, 70_000])
+async def test_more_parameters_than_fit_get_the_remedy(client: Client, count):
+    body = orjson.dumps({"sql": "select 1", "params": [1] * count})
     assert_refused(await post_body(client, body), 400, "unnest")
 
 

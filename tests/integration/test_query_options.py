@@ -129,3 +129,12 @@ async def test_a_role_of_the_configuration_holds_for_every_statement(upstream):
             *(client.value("select current_user::text") for _ in range(20))
         )
         assert answers == ["reader"] * 20
+
+
+async def test_a_read_only_statement_over_a_limit_is_cancelled(client: Client):
+    """It would run for minutes, so the answer comes only because of the cancel."""
+    sql = "select generate_series(1, 1000000000)"
+    reply = await client.query(sql, read_only=True, limits={"rows": 10}, timeout_ms=60_000)
+    assert reply.status == 413
+    assert reply.json["title"] == "result_too_large"
+    assert reply.json["executed"] == "no"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.query.buffer import RowBuffer
 from proxy.wire.answer import Discard
 from proxy.wire.framing import Framing, ProtocolViolation
 from proxy.wire.messages import HEADER_BYTES
@@ -119,7 +120,7 @@ def test_large_row_is_joined_once_however_small_the_pieces():
 @pytest.mark.parametrize("length", [-(2**31), -5, -1, 0, 3])
 @pytest.mark.parametrize("kind", [b"D", b"E"])
 @pytest.mark.parametrize("before", [b"", data_row(b"1")])
-@pytest.mark.parametrize("sink", [Discard(), RowSet()], ids=["discard", "rowset"])
+@pytest.mark.parametrize("sink", [Discard(), RowSet(), RowBuffer(10, 1000)])
 def test_length_that_excludes_itself_is_no_postgres(length, kind, before, sink):
     framing = Framing(lambda *_: None, MAX_BYTES)
     with pytest.raises(ProtocolViolation, match=f"length {length}"):

@@ -129,6 +129,8 @@ def test_statement_whose_types_are_all_said_keeps_the_servers_hint():
         'database "app" is disabled',
         "server shutting down",
         "client_login_timeout",
+        "transaction blocks not allowed in statement pooling mode",
+        "prepared statement did not exist",
     ],
 )
 def test_statement_that_pgbouncer_never_sent_on_may_be_sent_again(text):
