@@ -10,6 +10,7 @@ run: .venv/.done
 
 test: .venv/.done
 	scripts/get-pgbouncer.sh
+	scripts/get-postgres15.sh
 	$(VENV)/pytest --cov --cov-report=term
 
 fix: .venv/.done

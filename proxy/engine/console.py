@@ -6,7 +6,7 @@ asyncpg drops the rows of a simple query.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from proxy.engine.driver import Driver, open_driver, translate_driver_errors
 from proxy.engine.sqlstate import lost_error, statement_error
@@ -58,12 +58,18 @@ class Console:
         except ConnectionLost as lost:
             raise lost_error(lost) from lost
         except TimeoutError as cause:
-            self._lane.abort()
+            await self._drop()
             raise UpstreamUnavailable("PgBouncer's console doesn't answer in time") from cause
         if answer.error is not None:
             raise statement_error(answer.error, executed="no", in_prefix=False, has_untyped=False)
         names = [field.name for field in rows.fields]
         return [dict(zip(names, map(_read_cell, row), strict=True)) for row in rows.rows]
+
+    async def _drop(self) -> None:
+        lost = self._lane.abandon()
+        self._lane.abort()
+        with suppress(ConnectionLost):
+            await lost
 
 
 async def _log_in(stack: AsyncExitStack, console: Settings, timeout_s: float) -> Driver:

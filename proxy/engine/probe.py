@@ -21,7 +21,9 @@ from proxy.wire.messages import SYNC, Flight
 PoolMode = Literal["session", "transaction", "statement"]
 
 QUEUE_S = 1.5  # a second connection that waits longer is in PgBouncer's queue
-_ORDER = "AABBABAB"  # A twice first: a round robin over two servers looks private to A, B, A, B
+# A twice first: a round robin over two servers looks private to A, B, A, B. While others work there
+# it's all chance, and 8 answers of two servers look private once in 128 times: so three rounds.
+_ORDER = "AABBABAB" * 3
 _BACKEND = "select pg_catalog.pg_backend_pid()"
 _NO_BLOCKS = "transaction blocks not allowed"
 _QUEUE_OVER = "query_wait_timeout"

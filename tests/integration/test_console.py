@@ -118,12 +118,14 @@ async def test_a_login_without_an_answer_ends_at_the_deadline(bouncer):
                 pass
 
 
-async def test_a_table_without_an_answer_ends_at_the_deadline(bouncer):
+async def test_a_table_without_an_answer_ends_at_the_deadline_and_the_login_with_it(bouncer):
     async with TcpProxy("127.0.0.1", bouncer.port) as proxy:
         dsn = f"postgresql://admin@127.0.0.1:{proxy.port}/pgbouncer"
         async with open_console(dsn, timeout_s=0.5) as console:
             proxy.stall()
             with pytest.raises(UpstreamUnavailable, match="in time"):
+                await console.show("POOLS")
+            with pytest.raises(UpstreamUnavailable, match="lost"):
                 await console.show("POOLS")
 
 

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from proxy.dev.pgbouncer import LocalPgBouncer, PoolMode
+from proxy.dev.postgres import EmbeddedPostgres
 from proxy.engine import probe, profile
 from proxy.engine.probe import probe_pool_mode, probe_tracking
 from proxy.engine.profile import UpstreamProfile, detect_upstream
@@ -338,3 +339,12 @@ async def test_a_probe_that_loses_its_connection_says_so(postgres, run_probe, er
         asyncio.get_running_loop().call_soon(proxy.cut)
         with pytest.raises(error, match=r"connection .*was (lost|closed)"):
             await run_probe(connection, 65536)
+
+
+async def test_a_standby_is_no_primary(home):
+    server = EmbeddedPostgres(home / "standby")
+    with server:
+        pass
+    (server.data_dir / "18" / "standby.signal").touch()
+    with server:
+        assert not (await detect(server.dsn)).is_primary
