@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from proxy import errors
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
 from proxy.engine.lease import LanePool, PoolLimits
+from proxy.engine.profile import UpstreamProfile
 from proxy.engine.sqlstate import _STATEMENT
 from proxy.errors import ProxyError
 from proxy.query.body import _EXPECTED, AnswerLimits
@@ -18,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 DOCUMENTS = (*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")))
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
+NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 PATH_IN_CODE = re.compile(r"\bdocs/[\w./-]+\.md\b")
 
 
@@ -89,6 +92,18 @@ def test_every_gauge_of_the_pool_is_described():
     limits = PoolLimits(connections=1, waiters=1, checkout_timeout_s=1, idle_s=1)
     pool = LanePool(pytest.fail, limits, lambda *_: None)
     assert pool.gauges().keys() <= read_first_cells("reference/statistics.md").keys()
+
+
+def test_every_fact_about_the_upstream_is_described():
+    facts = {field.name for field in fields(UpstreamProfile)}
+    assert facts <= read_first_cells("reference/statistics.md").keys()
+
+
+@pytest.mark.parametrize("document", sorted((DOCS / "explanation").glob("*.md")), ids=relative)
+def test_every_test_that_an_explanation_names_exists(document):
+    named = NAMED_TEST.findall(document.read_text(encoding="utf-8"))
+    assert named
+    assert [name for path, name in named if f"def {name}(" not in (ROOT / path).read_text()] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
