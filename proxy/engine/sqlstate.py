@@ -55,6 +55,10 @@ _OTHER = Verdict(500)
 _CANCELLED = Verdict(499)
 
 _UNTYPED = frozenset({"42725", "42P08", "42P18", "42804"})
+_HINTS = {
+    "25001": "Settings, role, isolation, read_only and dry_run make a transaction block; "
+    "send the statement without them."
+}
 _UNTYPED_HINT = "Say the parameter's type: in `types`, or as $1::type in the statement."
 
 # PgBouncer's words in FATAL 08P01 (docs/explanation/pgbouncer.md): nothing reached Postgres
@@ -99,7 +103,9 @@ def statement_error(
     `has_untyped` says that the server had to infer the type of a parameter.
     """
     verdict = _CANCELLED if _is_foreign_cancel(message) else find_verdict(message.sqlstate)
-    hint = _UNTYPED_HINT if has_untyped and message.sqlstate in _UNTYPED else message.hint
+    hint = message.hint or _HINTS.get(message.sqlstate)
+    if has_untyped and message.sqlstate in _UNTYPED:
+        hint = _UNTYPED_HINT
     error = SqlError(
         f"settings: {message.message}" if in_prefix else message.message,
         executed=executed,

@@ -115,6 +115,10 @@ def test_untyped_parameter_is_answered_with_the_remedy(sqlstate):
     assert "`types`" in reject(sqlstate, hint="the server's", has_untyped=True).context["hint"]
 
 
+def test_statement_that_wants_no_transaction_block_gets_the_remedy():
+    assert "without them" in reject("25001").context["hint"]
+
+
 def test_statement_whose_types_are_all_said_keeps_the_servers_hint():
     assert reject("42725", hint="the server's").context["hint"] == "the server's"
 
