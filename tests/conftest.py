@@ -25,6 +25,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     is_matrix = metafunc.definition.get_closest_marker("matrix") is not None
     names = MATRIX if is_matrix else UPSTREAMS
+    if metafunc.definition.get_closest_marker("blocks") is not None:
+        names = tuple(name for name in names if not name.endswith("statement"))
     metafunc.parametrize("upstream", names, indirect=True, scope="session")
 
 

@@ -152,6 +152,7 @@ async def run_endless(lanes):
         await connection.run(ENDLESS, Discard(), Deadline.after(60))
 
 
+@pytest.mark.blocks
 async def test_transaction_that_a_request_leaves_open_is_rolled_back(upstream):
     async with start(upstream.dsn) as (lanes, tallies):
         async with lanes.lease(Deadline.after(5)) as connection:

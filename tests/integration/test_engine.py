@@ -18,6 +18,8 @@ from tests.fixtures.lane import MESSAGE_BYTES, value
 from tests.fixtures.models import run_engine
 from tests.fixtures.service import build_settings
 
+pytestmark = pytest.mark.blocks  # a statement pool's engine has no transactions
+
 PID = "select pg_backend_pid()"
 
 

@@ -62,6 +62,7 @@ async def test_a_query_in_a_transaction_of_its_own_is_one_flight(wire: TcpProxy,
     assert wire.count_flights(mark) == 2
 
 
+@pytest.mark.blocks
 async def test_a_failure_in_such_a_transaction_costs_its_rollback(wire: TcpProxy, client: Client):
     mark = wire.mark()
     assert (await client.query("select 1/0", isolation="serializable")).status == 400

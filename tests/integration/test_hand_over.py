@@ -40,6 +40,7 @@ async def test_driver_reads_again_after_a_pause(driver):
         assert await driver.fetchval("select 1") == 1
 
 
+@pytest.mark.blocks
 async def test_driver_has_its_transactions_back(driver):
     lane = Lane(driver, MESSAGE_BYTES)
     await run(lane, "select 1")
@@ -54,6 +55,7 @@ async def test_closed_connection_is_refused(driver):
         Lane(driver, MESSAGE_BYTES)
 
 
+@pytest.mark.blocks
 async def test_connection_in_a_transaction_is_refused(driver):
     async with driver.transaction():
         with pytest.raises(HandOverRefused):
@@ -61,12 +63,14 @@ async def test_connection_in_a_transaction_is_refused(driver):
     Lane(driver, MESSAGE_BYTES)
 
 
+@pytest.mark.blocks
 async def test_connection_with_a_transaction_behind_the_drivers_back_is_refused(driver):
     await driver.execute("begin")
     with pytest.raises(HandOverRefused):
         Lane(driver, MESSAGE_BYTES)
 
 
+@pytest.mark.blocks
 async def test_connection_whose_transaction_ended_behind_the_drivers_back_is_refused(driver):
     await driver.transaction().start()
     await driver.execute("rollback")

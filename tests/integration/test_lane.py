@@ -158,6 +158,7 @@ async def test_simple_query_speaks_to_pgbouncers_console(pgbouncer_transaction):
         assert (b"pool_mode", b"transaction") in {row[:2] for row in rows.rows}
 
 
+@pytest.mark.blocks
 async def test_status_tells_of_an_open_transaction(lane):
     answer = await lane.send_query("begin", Discard())
     assert (answer.status, lane.status) == ("T", "T")

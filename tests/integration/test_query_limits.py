@@ -15,7 +15,7 @@ INSERT = (
     "select 'Over', 'over' || n || '@new.example', now(), 0 from generate_series(1, 5) as n "
     "returning id"
 )
-MESSAGE_BYTES = 64 * 1024
+MESSAGE_BYTES = 256 * 1024
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from tests.fixtures.models import run_engine, run_used_engine
 from tests.fixtures.servers import find_binary
 from tests.fixtures.service import build_settings, observe
 
+pytestmark = pytest.mark.blocks  # a statement pool's engine has no transactions
+
 REAL_AS_INT = 1088421888  # the four bytes of 7.0::real, read as an integer
 PREPARED = "select count(*) from pg_prepared_statements where statement like '%' || :mark || '%'"
 ENGINES = {"fresh": run_engine, "lane-worn": run_used_engine}

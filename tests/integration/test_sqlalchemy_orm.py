@@ -18,6 +18,8 @@ from tests.fixtures.models import (
 )
 from tests.fixtures.service import build_settings
 
+pytestmark = pytest.mark.blocks  # a statement pool's engine has no transactions
+
 ADA = select(Author).where(Author.name == "Ada")
 ENGINES = {"fresh": run_engine, "lane-worn": run_used_engine}
 
