@@ -37,14 +37,20 @@ from unnest($1::text[], $2::text[]) as setting(name, value)
 class SessionPlan:
     """Where each part of the configured session travels."""
 
+    startup: Mapping[str, str]
     connect: Mapping[str, str]
     hooks: tuple[str, ...]
     flight: Mapping[str, str]
 
     @property
+    def on_connect(self) -> Mapping[str, str]:
+        """What the connect hooks set, as far as their words tell."""
+        return {**self.connect, **dict(filter(None, map(parse_set, self.hooks)))}
+
+    @property
     def delivery(self) -> Mapping[str, str]:
         """How each setting is delivered, by name; shown to people, so without values."""
-        ways = {"connect hook": self.connect, "flight": self.flight}
+        ways = {"startup": self.startup, "connect hook": self.on_connect, "flight": self.flight}
         return {name: way for way, settings in ways.items() for name in settings}
 
 
@@ -56,14 +62,16 @@ def plan_session(session: SessionSettings, profile: UpstreamProfile) -> SessionP
             has the remedy.
     """
     _check_ours(session.hooks)
+    startup = {"TimeZone": session.time_zone} if session.time_zone is not None else {}
     role = {"role": session.role} if session.role is not None else {}
     if profile.is_session_proven:
-        return SessionPlan({**session.settings, **role}, session.hooks, flight={})
+        return SessionPlan(startup, {**session.settings, **role}, session.hooks, flight={})
     understood = dict(_understand(hook) for hook in session.hooks)
     settings = {**session.settings, **understood, **role}
     _check_in_time(settings)
     tracked = {name for name in settings if name.lower() in TRACKED}
     return SessionPlan(
+        startup,
         connect={name: settings[name] for name in settings if name in tracked},
         hooks=(),
         flight={name: settings[name] for name in settings if name not in tracked},

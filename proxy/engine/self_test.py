@@ -11,7 +11,6 @@ from proxy.engine.flight import build_flight
 from proxy.engine.hooks import SessionPlan
 from proxy.engine.lease import LanePool
 from proxy.errors import ProxyError
-from proxy.sql.set_command import parse_set
 from proxy.wire.rowset import RowSet
 
 # Postgres itself says what it makes of a value ("1min" for 60000); the columns go left to right
@@ -43,8 +42,8 @@ async def prove_session(
     Raises:
         ProxyError: names a setting that doesn't hold, or that the server refuses.
     """
-    hooks = dict(filter(None, map(parse_set, plan.hooks)))
-    wanted = {**plan.connect, **hooks, **plan.flight}
+    lasting = {**plan.startup, **plan.on_connect}
+    wanted = {**lasting, **plan.flight}
     if not wanted:
         return
     async with lanes.lease(deadline) as first:
@@ -53,7 +52,7 @@ async def prove_session(
                 await _check_lane(second, wanted, plan, deadline)
         await _check_lane(first, wanted, plan, deadline)
     await lanes.release_idle()  # else a small pool has nothing left for the engine
-    await _check_rollback(engine, {**plan.connect, **hooks})
+    await _check_rollback(engine, lasting)
 
 
 async def _check_lane(
