@@ -25,7 +25,7 @@ def check_answer(answer: Answer, query: Query) -> None:
     if answer.error is not None:
         error = statement_error(
             answer.error,
-            executed=executed_after_error(query),
+            executed="no" if answer.is_prefix_error else executed_after_error(query),
             in_prefix=answer.is_prefix_error,
             has_untyped=INFERRED in query.oids,
         )

@@ -132,3 +132,16 @@ async def test_what_the_server_refuses_stops_the_start_with_its_name(upstream, s
         await start(upstream, **session)
     assert name in refusal.value.detail
     assert refusal.value.detail.count("\n") == 0
+
+
+async def test_a_role_comes_behind_the_settings_that_it_may_not_set(pgbouncer_transaction):
+    session = {
+        "role": "pg_monitor",
+        "allowed_roles": ["pg_monitor"],
+        "allowed_settings": ["log_duration"],
+    }
+    dsn = pgbouncer_transaction.dsn.replace("app@", "postgres@")
+    async with run_client(dsn, session=session) as client:
+        sql = "select current_user::text || ' ' || current_setting('log_duration')"
+        options = {"settings": {"log_duration": "on"}, "role": "pg_monitor"}
+        assert await client.value(sql, **options) == "pg_monitor on"
