@@ -113,7 +113,7 @@ class Forbidden(ProxyError):
 class StatementNotAllowed(ProxyError):
     """The statement can't be run on this endpoint; `detail` names the one that can."""
 
-    status, code, phase = 403, "statement_not_allowed", "execute"
+    status, code = 403, "statement_not_allowed"
 
 
 class NeedsSession(ProxyError):

@@ -11,7 +11,7 @@ from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
 from proxy.engine.flight import Transaction, build_flight
 from proxy.engine.upstream import Connected, Upstream
-from proxy.errors import Executed, ProxyError, UpstreamUnavailable
+from proxy.errors import EncodingFailed, Executed, ProxyError, UpstreamUnavailable
 from proxy.query.buffer import RowBuffer
 from proxy.query.guard import check_query
 from proxy.query.models import Query
@@ -53,7 +53,7 @@ class QueryRunner:
             and those of `check_query`.
         """
         connected = self._upstream.connected
-        check_query(query, connected.profile)
+        check_query(query, connected.profile, connected.plan)
         try:
             return await self._run_once(connected, query, deadline)
         except UpstreamUnavailable as error:
@@ -73,7 +73,11 @@ class QueryRunner:
             check_limits(rows, query)
             encoder = await self._find_encoder(connection, rows.description, query, deadline)
             db_s = perf_counter() - started
-        body = _encode(answer, rows, encoder, db_s)
+        try:
+            body = _encode(answer, rows, encoder, db_s)
+        except EncodingFailed as error:
+            error.executed = "no" if query.dry_run else "yes"
+            raise
         if len(body) > query.max_bytes and query.on_exceed == "error":
             raise too_large("bytes", query)
         return QueryAnswer(

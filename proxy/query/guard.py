@@ -1,5 +1,6 @@
 """What a request may run, as far as its words tell; SECURITY.md says how far that is."""
 
+from proxy.engine.hooks import SessionPlan
 from proxy.engine.profile import UpstreamProfile
 from proxy.errors import (
     InvalidRequest,
@@ -11,7 +12,7 @@ from proxy.errors import (
 from proxy.query.models import Query
 
 
-def check_query(query: Query, profile: UpstreamProfile) -> None:
+def check_query(query: Query, profile: UpstreamProfile, plan: SessionPlan) -> None:
     """Refuse what would leave something behind, or leave its protection, before it is sent.
 
     Raises:
@@ -37,6 +38,11 @@ def check_query(query: Query, profile: UpstreamProfile) -> None:
     if bond is not None:
         raise NeedsSession(bond)
     _check_options(query, profile)
+    if statement.must_be_alone and "role" in plan.flight:
+        raise NeedsBareFlight(
+            f"{statement.keyword.upper()} can't run in a transaction block, so session.role can't "
+            "travel with it, and it would run as the login"
+        )
 
 
 def _check_options(query: Query, profile: UpstreamProfile) -> None:

@@ -14,9 +14,7 @@ from proxy.sql.types import TYPE_NAMES, SqlType, type_by_name
 
 SHOWN_NAME = 63  # the longest name Postgres knows; of longer ones an error shows the beginning
 
-MAX_PARAMETERS = (
-    32_767  # as the drivers have it, some of which take the protocol's count for signed
-)
+MAX_PARAMETERS = 32_767  # as the drivers have it; some take the protocol's count for signed
 INFERRED = 0
 _BYTEA = 17
 _JSON = frozenset({114, 3802})

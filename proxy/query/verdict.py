@@ -21,7 +21,8 @@ from proxy.wire.answer import Answer
 def check_answer(answer: Answer, query: Query) -> None:
     """Raise what a complete answer has against being a success."""
     if answer.copy is not None:
-        raise StatementNotAllowed("COPY can't move data through this endpoint")
+        detail = "COPY can't move data through this endpoint"
+        raise StatementNotAllowed(detail, phase="execute")
     if answer.error is not None:
         error = statement_error(
             answer.error,
@@ -38,7 +39,8 @@ def check_answer(answer: Answer, query: Query) -> None:
     if answer.is_empty:
         raise InvalidRequest("sql holds no statement")
     if answer.status != "I":
-        raise StatementNotAllowed("a transaction was left open; it was rolled back")
+        detail = "a transaction was left open; it was rolled back"
+        raise StatementNotAllowed(detail, phase="execute")
     if answer.end_tag == b"ROLLBACK\0" and not query.dry_run:
         raise ProxyError("COMMIT was answered by ROLLBACK", phase="commit")
 

@@ -29,9 +29,13 @@ def is_name(name: str) -> bool:
 
 
 def is_closed(name: str) -> bool:
-    """Whether no request may set `name`, whatever the patterns say: identity, transaction, ours."""
+    """Whether no request may set `name`, whatever the patterns say: identity, transaction, ours.
+
+    A flight's transaction has begun by the time that its settings arrive, so default_transaction_…
+    would come too late.
+    """
     lower = name.lower()
-    return lower in _NEVER_OPEN or lower.startswith("transaction_")
+    return lower in _NEVER_OPEN or lower.startswith(("transaction_", "default_transaction_"))
 
 
 def is_allowed(name: str, patterns: Iterable[str]) -> bool:

@@ -63,6 +63,11 @@ class Answer:
     copy: Literal["in", "out"] | None = None  # a COPY, which this flight can't serve
     notices: list[ServerMessage] = field(default_factory=list)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the statement itself has ended, and only its commit is awaited."""
+        return self.tag is not None or self.is_suspended
+
     def on_nothing(self, message: bytes) -> None:
         """Pass over what carries no news: ParseComplete, BindComplete, data of a COPY."""
 
@@ -78,7 +83,7 @@ class Answer:
         """CommandComplete of a prefix, of the statement, or of what ends its transaction."""
         if self.prefixes:
             self.prefixes -= 1
-        elif self.tag is None:
+        elif not self.is_over:
             self.tag = message[HEADER_BYTES:]
         else:
             self.end_tag = message[HEADER_BYTES:]
@@ -97,7 +102,7 @@ class Answer:
         if self.error is None or error.is_fatal:
             self.error = error
             self.is_prefix_error = self.prefixes > 0
-            self.is_commit_error = self.tag is not None
+            self.is_commit_error = self.is_over
 
     def on_notice(self, message: bytes) -> None:
         """NoticeResponse; the first few of the statement are kept, those of prefixes are ours."""

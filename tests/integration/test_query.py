@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fixtures.service import Client
+from tests.fixtures.service import Client, run_client
 
 NEW_USER = "insert into users (name, email, created_at, balance) values ($1, $2, now(), 0)"
 
@@ -106,3 +106,23 @@ async def test_no_named_statement_reaches_the_server(client: Client):
         await client.value(f"select {number} + $1::int", 1)
         sql = "select count(*) from pg_prepared_statements where name <> $1"
         assert await client.value(sql, "") == 0
+
+
+@pytest.mark.parametrize("direction", ["from stdin", "to stdout"])
+async def test_copy_that_no_guard_sees_leaves_the_connection_clean(client: Client, direction):
+    """A guard reads the beginning of a statement only."""
+    reply = await client.query(f"{'/**/' * 10_000}copy users {direction}")
+    assert reply.status == 403
+    for _ in range(5):
+        assert await client.value("select 1") == 1
+
+
+async def test_what_must_be_alone_never_runs_without_the_configured_role(upstream):
+    async with run_client(upstream, session={"role": "app"}) as client:
+        reply = await client.query("vacuum users")
+        if upstream.kind == "postgres":
+            assert reply.status == 200
+            return
+        assert reply.status == 409
+        assert reply.json["title"] == "needs_bare_flight"
+        assert "session.role" in reply.json["detail"]

@@ -89,6 +89,30 @@ async def test_a_write_over_the_limit_says_that_it_was_executed(client: Client):
     assert await count_newcomers(client) == 5
 
 
+@pytest.mark.blocks
+async def test_a_dry_run_over_the_limit_says_that_it_was_not_executed(client: Client):
+    reply = await client.query(INSERT, limits={"rows": 2}, dry_run=True)
+    assert reply.status == 413
+    assert reply.json["executed"] == "no"
+    assert await count_newcomers(client) == 0
+
+
+async def test_a_read_only_statement_over_the_limit_is_cancelled(client: Client):
+    """It would run for minutes, so the answer comes only because of the cancel."""
+    sql = "select generate_series(1, 1000000000)"
+    reply = await client.query(sql, read_only=True, limits={"rows": 10}, timeout_ms=60_000)
+    assert reply.status == 413
+    assert reply.json["title"] == "result_too_large"
+    assert reply.json["executed"] == "no"
+
+
+async def test_a_truncated_answer_has_no_command_whatever_ends_its_transaction(client: Client):
+    """The server says the tag of a statement only when its last row has been fetched."""
+    reply = await client.query(SERIES, limits={"rows": 3, **TRUNCATE}, isolation="serializable")
+    assert reply.json["command"] is None
+    assert reply.json["row_count"] == 3
+
+
 @pytest.mark.usefixtures("no_newcomers")
 async def test_a_truncated_write_is_executed_to_its_end(client: Client):
     reply = await client.query(INSERT, limits={"rows": 2, **TRUNCATE})

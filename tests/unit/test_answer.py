@@ -26,6 +26,16 @@ def test_tag_is_the_statements_own():
     assert read(PREFIX_DONE + message("C", b"SELECT 1\0"), prefixes=1).tag == b"SELECT 1\0"
 
 
+def test_tag_behind_a_suspended_statement_is_that_of_its_commit():
+    answer = read(message("s") + PREFIX_DONE)
+    assert (answer.tag, answer.is_suspended) == (None, True)
+    assert answer.end_tag is not None
+
+
+def test_error_behind_a_suspended_statement_is_one_of_its_commit():
+    assert read(message("s") + error("ERROR", "23505", "twice")).is_commit_error
+
+
 def test_tags_of_all_prefixes_are_passed_over():
     answer = read(PREFIX_DONE * 3, prefixes=3)
     assert (answer.tag, answer.prefixes) == (None, 0)
