@@ -11,7 +11,7 @@ from proxy.engine.deadline import Deadline
 from proxy.engine.driver import Driver, translate_driver_errors
 from proxy.engine.factory import EXPIRES_AT
 from proxy.engine.sqlstate import lost_error
-from proxy.errors import DeadlineExceeded, ProxyError
+from proxy.errors import DeadlineExceeded, ProxyError, UpstreamUnavailable
 from proxy.stats.events import Emit, Event
 from proxy.wire.answer import Answer, Discard, RowSink
 from proxy.wire.cancel import cancel_statement
@@ -96,8 +96,11 @@ class UpstreamConnection:
 
         Raises:
             DeadlineExceeded, Draining: cancelled; `executed` says what became of the statement.
-            UpstreamUnavailable: the connection was lost.
+            UpstreamUnavailable: the connection was lost; `executed` is no where that was before.
         """
+        if self.lane.is_lost:
+            detail = "the connection was lost before the statement was sent"
+            raise UpstreamUnavailable(detail, phase="execute")
         self._flight = future = self.lane.send(flight, sink)
         loop = asyncio.get_running_loop()
         timer = loop.call_at(deadline.at, self.cancel, DeadlineExceeded)

@@ -13,6 +13,8 @@ from proxy.engine.deadline import Deadline
 from proxy.errors import Draining, PoolTimeout, ProxyError, QueueFull
 from proxy.stats.events import Emit, Event
 
+RETRY_S = 0.5  # wait before the next attempt to open one more, while lent ones serve the waiters
+
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
@@ -238,7 +240,10 @@ class LanePool:
         except ProxyError as error:
             self._is_failing = True
             self._emit(Event.CONNECT_FAILED, 1)
-            self._fail_first(error)
+            if self._lent:  # one of them will come back to the waiter
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._fail_first(error)
         else:
             self._is_failing = False
             self._offer(connection)

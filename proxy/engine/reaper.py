@@ -1,40 +1,46 @@
 """Age of the connections that nobody uses: in the engine's pool no lease meets them."""
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+from weakref import WeakSet
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from proxy.engine.connection import check_out, close_if_over
-from proxy.errors import ProxyError
-from proxy.stats.events import Emit
+from proxy.engine.factory import EXPIRES_AT
+from proxy.stats.events import Emit, Event
 
 if TYPE_CHECKING:
-    from sqlalchemy.pool import QueuePool
+    from sqlalchemy.pool import ConnectionPoolEntry
 
-_SHARE, _LONGEST_S = 8, 15.0  # an idle connection outlives its age by an eighth of it at most
+AGE_SHARE = 8  # what idles is looked at so often in its life
+_LONGEST_S = 15.0
 
 
-async def reap(engine: AsyncEngine, max_age_s: float, emit: Emit) -> None:
-    """Close idle connections that are over their age, for ever.
+class Reaper:
+    """Closes the connections of an engine's pool that idle beyond their age, and opens none.
 
     A PgBouncer that drains waits for its clients, and an idle service must not keep it waiting.
+    They are closed where they lie: checking them out would open a new one for each that was closed
+    before, and at a PgBouncer that drains fail with the first of those.
     """
-    while True:
-        await asyncio.sleep(min(max_age_s / _SHARE, _LONGEST_S))
-        await retire_idle(engine, emit)
 
+    def __init__(self, engine: AsyncEngine, emit: Emit) -> None:
+        self._entries: WeakSet[ConnectionPoolEntry] = WeakSet()
+        self._emit = emit
+        event.listen(engine.sync_engine, "connect", lambda _, entry: self._entries.add(entry))
 
-async def retire_idle(engine: AsyncEngine, emit: Emit) -> None:
-    """Take every idle connection out of the engine's pool, and put back those still good."""
-    pool = cast("QueuePool", engine.sync_engine.pool)
-    checkouts: list[AsyncConnection] = []
-    try:
-        for _ in range(pool.checkedin()):
-            checkouts.append(await check_out(engine))  # noqa: PERF401  # each must be given back
-    except ProxyError:
-        return  # the upstream is away; whoever asks next is told
-    finally:
-        for checkout in checkouts:
-            await close_if_over(checkout, emit)
-            await checkout.close()
+    async def run(self, max_age_s: float) -> None:
+        """Look again and again, for ever."""
+        while True:
+            await asyncio.sleep(min(max_age_s / AGE_SHARE, _LONGEST_S))
+            self.retire_idle()
+
+    def retire_idle(self) -> None:
+        """Close what idles beyond its age; in one step, so nobody can check it out meanwhile."""
+        now = asyncio.get_running_loop().time()
+        for entry in tuple(self._entries):
+            is_idle = entry.dbapi_connection is not None and not entry.in_use
+            if is_idle and entry.info[EXPIRES_AT] <= now:
+                self._emit(Event.CONNECTION_RETIRED, 1)
+                entry.invalidate()

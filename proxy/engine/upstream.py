@@ -10,14 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from proxy.engine.catalogue import TypeCatalogue
 from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
+from proxy.engine.driver import translate_driver_errors
 from proxy.engine.factory import build_engine
 from proxy.engine.flight import build_flight
 from proxy.engine.hooks import SessionPlan, install_hooks, plan_session
 from proxy.engine.lease import LanePool, PoolLimits
 from proxy.engine.profile import UpstreamProfile, detect_upstream
-from proxy.engine.reaper import reap
+from proxy.engine.reaper import AGE_SHARE, Reaper
 from proxy.engine.self_test import prove_hand_over, prove_session
-from proxy.errors import Draining, ProxyError, UpstreamUnavailable
+from proxy.errors import DeadlineExceeded, Draining, ProxyError, UpstreamUnavailable
 from proxy.settings import Settings
 from proxy.stats.events import Emit
 from proxy.wire.rowset import RowSet
@@ -38,6 +39,7 @@ class Connected:
     plan: SessionPlan
     engine: AsyncEngine
     lanes: LanePool
+    reaper: Reaper
     catalogue: TypeCatalogue = field(default_factory=TypeCatalogue)
 
 
@@ -87,8 +89,11 @@ class Upstream:
         Raises:
             ProxyError: why not.
         """
-        async with self.connected.lanes.lease(deadline) as connection:
-            await connection.run(build_flight(b"select 1"), RowSet(), deadline)
+        try:
+            async with self.connected.lanes.lease(deadline) as connection:
+                await connection.run(build_flight(b"select 1"), RowSet(), deadline)
+        except DeadlineExceeded as late:
+            raise UpstreamUnavailable("the upstream doesn't answer in time") from late
 
     def cancel_running(self, cause: Callable[..., ProxyError]) -> None:
         """End every wait and every statement under way; their requests get `cause`."""
@@ -113,7 +118,7 @@ class Upstream:
         if self._reaping is not None:
             self._reaping.cancel()
         max_age_s = self._settings.pool.max_age_s
-        self._reaping = asyncio.create_task(reap(connected.engine, max_age_s, self._emit))
+        self._reaping = asyncio.create_task(connected.reaper.run(max_age_s))
         self._own(self._reaping)
         if before is not None:
             self._own(asyncio.create_task(_close(before)))
@@ -141,6 +146,7 @@ class Upstream:
         profile = await detect_upstream(settings)
         plan = plan_session(settings.session, profile)
         engine = build_engine(settings, emit, autocommit=profile.pool_mode == "statement")
+        reaper = Reaper(engine, emit)
         install_hooks(engine, plan)
 
         async def open_one() -> UpstreamConnection:
@@ -149,22 +155,24 @@ class Upstream:
                 await self._check_identity(connection, profile)
             return connection
 
+        pool = settings.pool
         limits = PoolLimits(
-            connections=settings.pool.size + settings.pool.overflow,
-            waiters=settings.pool.queue_size,
-            checkout_timeout_s=settings.pool.checkout_timeout_s,
-            idle_s=settings.pool.idle_s,
+            connections=pool.size + pool.overflow,
+            waiters=pool.queue_size,
+            checkout_timeout_s=pool.checkout_timeout_s,
+            idle_s=min(pool.idle_s, pool.max_age_s / AGE_SHARE),  # the reaper has it from there
         )
         lanes = LanePool(open_one, limits, emit)
         deadline = Deadline.after(settings.upstream.connect_timeout_s)
         try:
-            await prove_hand_over(lanes, engine, deadline)
-            await prove_session(lanes, engine, plan, deadline)
+            with translate_driver_errors():
+                await prove_hand_over(lanes, engine, deadline)
+                await prove_session(lanes, engine, plan, deadline)
         except BaseException:
             await lanes.close(Draining)
             await engine.dispose()
             raise
-        return Connected(profile, plan, engine, lanes)
+        return Connected(profile, plan, engine, lanes, reaper)
 
     async def _check_identity(
         self, connection: UpstreamConnection, profile: UpstreamProfile
@@ -181,7 +189,8 @@ class Upstream:
             ((pid, version, is_primary),) = rows.rows
         except (ProxyError, ValueError) as cause:
             await connection.discard()
-            raise UpstreamUnavailable("a new connection answers nothing") from cause
+            reason = cause.detail if isinstance(cause, ProxyError) else "it has no answer"
+            raise UpstreamUnavailable(f"a new connection can't be used: {reason}") from cause
         is_direct = pid == str(connection.lane.backend_key()[0]).encode()
         found = (is_direct, version, is_primary == b"t")
         known = (
