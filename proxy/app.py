@@ -146,7 +146,7 @@ async def _listen(
     listener = bind(unix_socket or (host, port))
     await runner.setup()
     try:
-        await web.SockSite(runner, listener).start()
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
         yield str(unix_socket) if unix_socket else _url(listener)
     finally:
         await runner.cleanup()

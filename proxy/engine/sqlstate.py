@@ -55,10 +55,11 @@ _OTHER = Verdict(500)
 _CANCELLED = Verdict(499)
 
 _UNTYPED = frozenset({"42725", "42P08", "42P18", "42804"})
-_HINTS = {
-    "25001": "Settings, role, isolation, read_only and dry_run make a transaction block; "
-    "send the statement without them."
-}
+_BLOCK_HINT = (
+    "Settings, role, isolation, read_only and dry_run make a transaction block, those of the "
+    "configuration too; the statement has to go without them."
+)
+_HINTS = {"25001": _BLOCK_HINT, "2D000": _BLOCK_HINT}
 _UNTYPED_HINT = "Say the parameter's type: in `types`, or as $1::type in the statement."
 
 # PgBouncer's words in FATAL 08P01 (docs/explanation/pgbouncer.md): nothing reached Postgres
@@ -77,6 +78,7 @@ _REFUSALS = (
     "no such database",
     "no such user",
     "unsupported startup parameter",
+    "invalid server parameter",  # a time zone, most likely
 )
 _TRY_LATER = frozenset({"53300", "53400", "57P01", "57P02", "57P03"})
 

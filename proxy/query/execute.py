@@ -4,9 +4,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
+from typing import TypeAlias
 
 from proxy.encoders.json_rows import Outcome, encode_answer
 from proxy.encoders.rows import RowEncoder, RowShape
+from proxy.engine.catalogue import TypeCatalogue
 from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
 from proxy.engine.flight import Transaction, build_flight
@@ -21,6 +23,9 @@ from proxy.wire.messages import Flight, parse_row_description, parse_tag
 
 BACKSTOP_S = 1.0  # statement_timeout comes this long after our own deadline
 ENCODERS = 512
+NO_COLUMNS = b"\0\0"  # as a RowDescription says it
+
+EncoderKey: TypeAlias = tuple[TypeCatalogue, bytes, RowShape]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class QueryRunner:
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._encoders: OrderedDict[tuple[bytes, RowShape], RowEncoder] = OrderedDict()
+        self._encoders: OrderedDict[EncoderKey, RowEncoder] = OrderedDict()
 
     async def run(self, query: Query, deadline: Deadline) -> QueryAnswer:
         """Run `query` and hold the encoded answer in memory.
@@ -71,7 +76,8 @@ class QueryRunner:
             answer = await _fly(connected, connection, query, rows, deadline)
             check_answer(answer, query)
             check_limits(rows, query)
-            encoder = await self._find_encoder(connection, rows.description, query, deadline)
+            key = (connected.catalogue, rows.description or NO_COLUMNS, query.shape)
+            encoder = await self._find_encoder(connection, key, deadline)
             db_s = perf_counter() - started
         try:
             body = _encode(answer, rows, encoder, db_s)
@@ -85,23 +91,18 @@ class QueryRunner:
         )
 
     async def _find_encoder(
-        self,
-        connection: UpstreamConnection,
-        description: bytes | None,
-        query: Query,
-        deadline: Deadline,
+        self, connection: UpstreamConnection, key: EncoderKey, deadline: Deadline
     ) -> RowEncoder:
         """Find the encoder for a description; its very bytes are the key, so it's never stale."""
-        key = (description or b"\0\0", query.shape)
         encoder = self._encoders.get(key)
         if encoder is not None:
             self._encoders.move_to_end(key)
             return encoder
-        fields = parse_row_description(key[0])
+        catalogue, description, shape = key
+        fields = parse_row_description(description)
         oids = {field.type_oid for field in fields}
-        catalogue = self._upstream.connected.catalogue
         await catalogue.learn(connection, oids, deadline)
-        encoder = RowEncoder(fields, catalogue.types, query.shape)
+        encoder = RowEncoder(fields, catalogue.types, shape)
         if oids <= catalogue.types.keys():
             self._encoders[key] = encoder
             if len(self._encoders) > ENCODERS:

@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from proxy.errors import ProxyError
 from tests.fixtures.service import Client, observe, run_client
 
 pytestmark = pytest.mark.matrix
@@ -97,3 +98,9 @@ async def test_a_pool_of_one_is_proven_at_once(upstream):
     pool = {"size": 1, "overflow": 0, "idle_s": 60, "checkout_timeout_s": 1}
     async with asyncio.timeout(5), run_client(upstream, session=SESSION, pool=pool) as client:
         assert await read(client) == CONFIGURED
+
+
+async def test_a_time_zone_that_does_not_exist_fails_the_start(upstream):
+    with pytest.raises(ProxyError, match=r"(?i)time ?zone|server parameter"):
+        async with run_client(upstream, session={"time_zone": "Nowhere/Else"}):
+            pass

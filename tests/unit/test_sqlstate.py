@@ -115,8 +115,9 @@ def test_untyped_parameter_is_answered_with_the_remedy(sqlstate):
     assert "`types`" in reject(sqlstate, hint="the server's", has_untyped=True).context["hint"]
 
 
-def test_statement_that_wants_no_transaction_block_gets_the_remedy():
-    assert "without them" in reject("25001").context["hint"]
+@pytest.mark.parametrize("sqlstate", ["25001", "2D000"])
+def test_statement_that_wants_no_transaction_block_gets_the_remedy(sqlstate):
+    assert "without them" in reject(sqlstate).context["hint"]
 
 
 def test_statement_whose_types_are_all_said_keeps_the_servers_hint():
@@ -177,6 +178,7 @@ def test_error_of_the_statement_is_not_the_reason_of_the_loss():
         ("08P01", "no such user: nobody"),
         ("08P01", "not allowed"),
         ("08P01", "unsupported startup parameter: jit"),
+        ("08P01", "invalid server parameter"),
     ],
 )
 def test_login_that_only_another_configuration_can_mend_is_refused_for_good(sqlstate, text):
