@@ -58,8 +58,8 @@ async def test_version_is_told(bouncer, version):
 async def test_our_own_client_is_listed_with_its_name(bouncer):
     async with open_console(bouncer.console_dsn) as console:
         clients = await console.show("CLIENTS")
-    ours = [row for row in clients if row["application_name"] == "pgsidecar"]
-    assert [row["database"] for row in ours] == ["pgbouncer"]
+    (ours,) = [row for row in clients if row["database"] == "pgbouncer"]
+    assert ours["application_name"] == "pgsidecar"
 
 
 async def test_columns_differ_between_versions(bouncer, version):
