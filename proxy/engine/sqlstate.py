@@ -73,6 +73,7 @@ _NOT_EXECUTED = (
     "transaction blocks not allowed",
     "prepared statement did not exist",
 )
+_AT_LOGIN = ("28", "3D000", "53300", "57P03")  # that of a server connection: PgBouncer passes it on
 _REFUSALS = (
     "authentication failed",
     "no such database",
@@ -142,7 +143,9 @@ def lost_error(lost: ConnectionLost) -> UpstreamUnavailable:
             phase="execute",
             executed="unknown",
         )
-    not_executed = any(words in message.message for words in _NOT_EXECUTED)
+    not_executed = message.sqlstate.startswith(_AT_LOGIN) or any(
+        words in message.message for words in _NOT_EXECUTED
+    )
     return UpstreamUnavailable(
         f"the upstream closed the connection: {message.message}",
         phase="execute",

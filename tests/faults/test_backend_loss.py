@@ -1,0 +1,197 @@
+"""Postgres goes away, or takes a backend away: directly, and behind PgBouncer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from proxy.dev.pgbouncer import LocalPgBouncer
+from proxy.dev.postgres import EmbeddedPostgres
+from proxy.engine.deadline import Deadline
+from proxy.engine.flight import build_flight
+from proxy.errors import UpstreamUnavailable
+from proxy.wire.answer import Discard
+from tests.fixtures.bouncer import VERSIONS, start_busy
+from tests.fixtures.lane import poll_until
+from tests.fixtures.servers import (
+    BouncerKind,
+    Upstream,
+    describe_pgbouncer,
+    describe_postgres,
+    find_binary,
+    run_postgres,
+)
+from tests.fixtures.service import (
+    OUR_NAME,
+    Client,
+    Reply,
+    assert_nothing_left,
+    observe,
+    poll,
+    run_client,
+)
+
+if TYPE_CHECKING:
+    import asyncpg
+
+POOL = {"size": 3, "overflow": 0}
+LIMITS = {"server_login_retry": "1", "query_wait_timeout": "1"}
+OURS = f"application_name = '{OUR_NAME}'"
+FULL = "limited"  # a role, and PgBouncer's database for it
+
+
+@pytest.fixture(scope="module")
+def server(home: Path) -> Iterator[EmbeddedPostgres]:
+    """A Postgres that nobody else uses."""
+    with run_postgres(home / "backend-loss") as running:
+        yield running
+
+
+@pytest.fixture(params=["postgres", *VERSIONS])
+def place(request, server: EmbeddedPostgres) -> Iterator[Upstream]:
+    """What the service connects to: that Postgres, or a PgBouncer in front of it."""
+    if request.param == "postgres":
+        yield describe_postgres(server)
+        return
+    kind = BouncerKind(request.param, "transaction", LIMITS)
+    forced = {FULL: f"dbname=app user={FULL}"}
+    with LocalPgBouncer(
+        find_binary(kind.version), server.port, kind.pool_mode, LIMITS, forced
+    ) as bouncer:
+        yield describe_pgbouncer(bouncer, kind, server)
+
+
+async def test_while_postgres_is_away_nothing_is_executed_and_it_comes_back_by_itself(
+    server, place
+):
+    async with run_client(place, pool=POOL) as client:
+        assert await values(client) == [42] * 6
+        server.__exit__(None, None, None)
+        try:
+            for reply in await asyncio.gather(*(client.query("select 1") for _ in range(6))):
+                assert_not_executed(reply)
+            assert (await client.operations("/ready")).status == 503
+        finally:
+            server.__enter__()
+        await poll(lambda: is_ready(client), "it doesn't recover")
+        assert await values(client) == [42] * 6
+        await assert_nothing_left(client, place)
+
+
+async def test_statement_under_way_when_postgres_stops_may_have_been_executed(server, place):
+    async with run_client(place, pool=POOL) as client:
+        running = await start_busy(client, place)
+        server.__exit__(None, None, None)
+        server.__enter__()
+        assert_unknown(await running)
+        await poll(lambda: is_ready(client), "it doesn't recover")
+        await assert_nothing_left(client, place)
+
+
+async def test_end_of_idle_backends_is_invisible(place):
+    async with run_client(place, pool=POOL) as client:
+        assert await values(client) == [42] * 6
+        await terminate(place, f"{OURS} and state = 'idle'")
+        assert await values(client) == [42] * 6
+        events = (await client.operations("/stats")).json["events"]
+        assert events["request_failed"]["count"] == 0
+        await assert_nothing_left(client, place)
+
+
+async def test_statement_whose_backend_ends_may_have_been_executed(place):
+    async with run_client(place, pool=POOL) as client:
+        running = await start_busy(client, place)
+        await terminate(place, f"{OURS} and state = 'active'")
+        assert_unknown(await running)
+        assert await values(client) == [42] * 6
+        await assert_nothing_left(client, place)
+
+
+async def test_connection_that_is_lost_before_the_statement_is_sent_executes_nothing(place):
+    deadline = Deadline.after(5)
+    async with run_client(place, pool=POOL) as client:
+        lanes = client.service.upstream.connected.lanes
+        async with lanes.lease(deadline) as connection:
+            connection.lane.abort()
+            await poll_until(lambda: connection.lane.is_lost)
+            with pytest.raises(UpstreamUnavailable) as lost:
+                await connection.run(build_flight(b"select 1"), Discard(), deadline)
+        assert (lost.value.phase, lost.value.executed) == ("execute", "no")  # so it's sent again
+        await assert_nothing_left(client, place)
+
+
+async def test_server_that_is_full_at_the_start_is_told_and_over_by_itself(place):
+    async with limit_role(place, 0) as (dsn, observer), run_client(dsn, pool=POOL) as client:
+        assert_not_executed(await client.query("select 1"))
+        await assert_recovers(client, place, observer)
+
+
+async def test_server_that_becomes_full_executes_nothing(place):
+    async with limit_role(place, 10) as (dsn, observer), run_client(dsn, pool=POOL) as client:
+        assert await values(client) == [42] * 6
+        await observer.execute(f"alter role {FULL} connection limit 0")
+        await terminate(place, f"usename = '{FULL}'")
+        for reply in await asyncio.gather(*(client.query("select 1") for _ in range(6))):
+            assert_not_executed(reply)
+        await assert_recovers(client, place, observer)
+
+
+async def assert_recovers(client: Client, place: Upstream, observer: "asyncpg.Connection") -> None:
+    await observer.execute(f"alter role {FULL} connection limit 10")
+    await poll(lambda: is_ready(client), "it doesn't recover")
+    assert await values(client) == [42] * 6
+    await assert_nothing_left(client, place)
+
+
+@asynccontextmanager
+async def limit_role(
+    place: Upstream, connections: int
+) -> AsyncIterator[tuple[str, "asyncpg.Connection"]]:
+    """A role of that many connections; yields its DSN, and a superuser's connection."""
+    async with observe(place) as observer:
+        await observer.execute(f"create role {FULL} login connection limit {connections}")
+        try:
+            if place.kind == "postgres":
+                yield place.dsn.replace("//app@", f"//{FULL}@"), observer
+            else:
+                yield f"{place.dsn.removesuffix('app')}{FULL}", observer
+        finally:
+            await observer.execute(f"drop role {FULL}")
+
+
+async def terminate(place: Upstream, whose: str) -> None:
+    """End backends by a condition on pg_stat_activity, and wait until they are gone."""
+    async with observe(place) as observer:
+        await observer.fetch(
+            f"select pg_terminate_backend(pid) from pg_stat_activity where {whose}"
+        )
+
+        async def are_gone() -> bool:
+            sql = f"select count(*) from pg_stat_activity where {whose}"
+            return await observer.fetchval(sql) == 0
+
+        await poll(are_gone, "a backend stays")
+
+
+def assert_not_executed(reply: Reply) -> None:
+    assert (reply.status, reply.json["executed"]) == (503, "no"), reply.json
+    assert reply.json["retryable"]
+    assert "Retry-After" in reply.headers
+
+
+def assert_unknown(reply: Reply) -> None:
+    assert (reply.status, reply.json["executed"]) == (503, "unknown"), reply.json
+    assert not reply.json["retryable"]
+    assert "Retry-After" not in reply.headers
+
+
+async def values(client: Client) -> list[int]:
+    """Ask for more at once than there are connections."""
+    return await asyncio.gather(*(client.value("select 42") for _ in range(6)))
+
+
+async def is_ready(client: Client) -> bool:
+    return (await client.operations("/ready")).status == 200
