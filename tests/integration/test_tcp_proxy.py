@@ -84,7 +84,7 @@ async def test_stalled_proxy_holds_an_answer_back_until_it_resumes(proxy, connec
 
 
 async def test_cut_proxy_breaks_a_running_query(proxy, connection):
-    query = asyncio.create_task(connection.execute("select pg_sleep(60)"))
+    query = asyncio.create_task(connection.execute("select pg_sleep(1)"))
     await asyncio.wait([query], timeout=0.05)
     proxy.cut()
     with pytest.raises((asyncpg.ConnectionDoesNotExistError, ConnectionResetError)):
