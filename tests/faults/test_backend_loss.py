@@ -14,6 +14,7 @@ from proxy.engine.deadline import Deadline
 from proxy.engine.flight import build_flight
 from proxy.errors import UpstreamUnavailable
 from proxy.wire.answer import Discard
+from tests.fixtures.backend_message import error
 from tests.fixtures.bouncer import VERSIONS, start_busy
 from tests.fixtures.lane import poll_until
 from tests.fixtures.servers import (
@@ -33,12 +34,14 @@ from tests.fixtures.service import (
     poll,
     run_client,
 )
+from tests.fixtures.tcp_proxy import TcpProxy
 
 if TYPE_CHECKING:
     import asyncpg
 
 POOL = {"size": 3, "overflow": 0}
 LIMITS = {"server_login_retry": "1", "query_wait_timeout": "1"}
+BEYOND_THE_START = 30  # flights
 OURS = f"application_name = '{OUR_NAME}'"
 FULL = "limited"  # a role, and PgBouncer's database for it
 
@@ -94,11 +97,25 @@ async def test_statement_under_way_when_postgres_stops_may_have_been_executed(se
 async def test_end_of_idle_backends_is_invisible(place):
     async with run_client(place, pool=POOL) as client:
         assert await values(client) == [42] * 6
+        idle = [connection for _, connection in client.service.upstream.connected.lanes._idle]
         await terminate(place, f"{OURS} and state = 'idle'")
+        if place.kind == "postgres":
+            await poll_until(lambda: all(connection.lane.is_lost for connection in idle))
         assert await values(client) == [42] * 6
         events = (await client.operations("/stats")).json["events"]
         assert events["request_failed"]["count"] == 0
         await assert_nothing_left(client, place)
+
+
+@pytest.mark.xfail(reason="lane.py forgets what the server said while it was idle", strict=True)
+async def test_lane_that_the_server_has_taken_leave_of_is_lent_no_more(place):
+    """Its end can be read some time before that of the connection."""
+    deadline = Deadline.after(5)
+    async with run_client(place, pool=POOL) as client:
+        lanes = client.service.upstream.connected.lanes
+        async with lanes.lease(deadline) as connection:
+            connection.lane.data_received(error("FATAL", "57P01", "terminating connection"))
+            assert not connection.is_clean
 
 
 async def test_statement_whose_backend_ends_may_have_been_executed(place):
@@ -121,6 +138,34 @@ async def test_connection_that_is_lost_before_the_statement_is_sent_executes_not
                 await connection.run(build_flight(b"select 1"), Discard(), deadline)
         assert (lost.value.phase, lost.value.executed) == ("execute", "no")  # so it's sent again
         await assert_nothing_left(client, place)
+
+
+async def test_start_gets_over_a_loss_at_any_of_its_flights(place):
+    for flights in range(BEYOND_THE_START):
+        await start_with_a_cut(place, flights)
+
+
+@pytest.mark.xfail(reason="hooks.py takes a lost connection for a refused hook", strict=True)
+async def test_start_gets_over_a_loss_in_its_connect_hooks(server):
+    place, session = describe_postgres(server), {"settings": {"app.tenant": "acme"}}
+    for flights in range(BEYOND_THE_START):
+        await start_with_a_cut(place, flights, session=session)
+
+
+async def start_with_a_cut(place: Upstream, flights: int, **sections: dict) -> None:
+    """Start a service whose connections are cut once, as that many flights have begun."""
+    async with TcpProxy("127.0.0.1", place.port) as proxy, asyncio.TaskGroup() as group:
+        cutting = group.create_task(cut_at(proxy, flights))
+        dsn = f"postgresql://app@127.0.0.1:{proxy.port}/app?sslmode=disable"
+        async with run_client(dsn, pool=POOL, **sections) as client:
+            cutting.cancel()
+            await poll(lambda: is_ready(client), "it doesn't start")
+
+
+async def cut_at(proxy: TcpProxy, flights: int) -> None:
+    while proxy.count_flights() < flights:  # noqa: ASYNC110  # a flight is shorter than any wait
+        await asyncio.sleep(0)
+    proxy.cut()
 
 
 async def test_server_that_is_full_at_the_start_is_told_and_over_by_itself(place):
