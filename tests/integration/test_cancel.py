@@ -20,13 +20,14 @@ from tests.fixtures.lane import poll_until
 from tests.fixtures.service import build_settings
 from tests.fixtures.tcp_proxy import TcpProxy
 
-ROUNDS = 200
+ROUNDS = 500
 FEW_ROUNDS = 50
 BRIEF_S = 0.001
 SLOW_S = 0.003
 AT_ONCE = build_flight(b"select pg_sleep(0.001)")
 INNOCENT = build_flight(b"select 1 from pg_sleep(0.015)")  # long enough for a late cancel to hit
 ENDLESS = build_flight(b"select pg_sleep(60)")
+LONG = build_flight(b"select pg_sleep(3)")  # for what nobody can cancel
 
 
 @asynccontextmanager
@@ -86,6 +87,7 @@ async def test_cancel_at_the_moment_of_the_end_never_hits_the_next_statement(ups
         assert tallies[Event.CONNECTION_DISCARDED].count == 0
 
 
+@pytest.mark.matrix
 async def test_late_cancel_never_hits_the_next_statement(upstream, monkeypatch):
     monkeypatch.setattr(connection_module, "cancel_statement", cancel_slowly)
     async with start(upstream.dsn) as (lanes, tallies):
@@ -117,6 +119,7 @@ async def test_innocents_die_where_a_lane_is_lent_while_its_cancel_is_under_way(
         assert await count_victims(lanes, FEW_ROUNDS) > 0
 
 
+@pytest.mark.matrix
 async def test_statement_over_its_deadline_did_not_take_effect(upstream):
     async with start(upstream.dsn) as (lanes, _):
         deadline = Deadline.after(0.05)
@@ -136,6 +139,7 @@ async def test_cancel_takes_the_unix_socket_that_the_lane_took(postgres):
     assert exceeded.value.executed == "no"
 
 
+@pytest.mark.matrix
 async def test_request_that_goes_away_frees_its_connection(upstream):
     async with start(upstream.dsn) as (lanes, tallies):
         request = asyncio.create_task(run_endless(lanes))
@@ -173,7 +177,7 @@ async def test_connection_whose_cancel_is_refused_is_dropped(upstream):
         proxy.refuse()
         async with lanes.lease(Deadline.after(5)) as connection:
             with pytest.raises(DeadlineExceeded) as exceeded:
-                await connection.run(ENDLESS, Discard(), Deadline.after(0.05))
+                await connection.run(LONG, Discard(), Deadline.after(0.05))
         assert exceeded.value.executed == "unknown"
         await proxy.accept()
         assert await survives(lanes)

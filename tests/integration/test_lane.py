@@ -12,6 +12,8 @@ from tests.fixtures.backend_message import message
 from tests.fixtures.lane import MESSAGE_BYTES, Gate, open_driver, poll_until, run, value
 from tests.fixtures.service import observe, poll
 
+pytestmark = pytest.mark.matrix
+
 TOKYO = {"TimeZone": "Asia/Tokyo"}
 LARGE_BYTES = 3 * 1024 * 1024
 MANY_ROWS = "select repeat('x', 1000) from generate_series(1, 20000)"

@@ -8,6 +8,8 @@ from proxy.errors import ProxyError
 from tests.fixtures.servers import describe_postgres
 from tests.fixtures.service import Client, run_client
 
+pytestmark = pytest.mark.matrix
+
 READ = """
 select current_setting('TimeZone'), current_setting('search_path'),
        coalesce(current_setting('app.tenant', true), ''), current_setting('work_mem')
