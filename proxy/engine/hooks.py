@@ -131,5 +131,7 @@ async def _run(
             await driver.execute(_SET_ALL, list(settings), list(settings.values()))
         for hook in hooks:
             await driver.execute(hook)
+    except asyncpg.PostgresConnectionError:
+        raise  # lost, not refused
     except asyncpg.PostgresError as cause:
         raise ProxyError(f"the connect hooks failed: {cause}") from cause

@@ -107,7 +107,6 @@ async def test_end_of_idle_backends_is_invisible(place):
         await assert_nothing_left(client, place)
 
 
-@pytest.mark.xfail(reason="lane.py forgets what the server said while it was idle", strict=True)
 async def test_lane_that_the_server_has_taken_leave_of_is_lent_no_more(place):
     """Its end can be read some time before that of the connection."""
     deadline = Deadline.after(5)
@@ -145,7 +144,6 @@ async def test_start_gets_over_a_loss_at_any_of_its_flights(place):
         await start_with_a_cut(place, flights)
 
 
-@pytest.mark.xfail(reason="hooks.py takes a lost connection for a refused hook", strict=True)
 async def test_start_gets_over_a_loss_in_its_connect_hooks(server):
     place, session = describe_postgres(server), {"settings": {"app.tenant": "acme"}}
     for flights in range(BEYOND_THE_START):

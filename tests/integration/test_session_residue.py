@@ -17,7 +17,10 @@ NAMES = ("TimeZone", "search_path", "app.x", "work_mem", "role", "transaction_re
 READ = "select " + ", ".join(f"coalesce(current_setting('{name}', true), '')" for name in NAMES)
 PLAIN = ["UTC", '"$user", public', "", "4MB", "none", "off"]
 LOCK = 7432
-SETTINGS = "select jsonb_object_agg(name, setting) from pg_settings"
+# those of plpgsql are there where a DO block has loaded it
+SETTINGS = """
+select jsonb_object_agg(name, setting) from pg_settings where name not like 'plpgsql.%'
+"""
 NAMED = "select count(*) from pg_prepared_statements where name <> ''"
 LOOK = f"select ({NAMED}), ({SETTINGS}), pg_advisory_xact_lock_shared({LOCK})"
 COUNT_WAITING = f"select count(*) from pg_locks where objid = {LOCK} and not granted"
