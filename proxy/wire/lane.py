@@ -149,7 +149,7 @@ class Lane(asyncio.Protocol):
         handler = HANDLERS.get(kind)
         if handler is not None:
             handler(self._answer, message)
-            # what the server says to an idle lane is its farewell; the end of the stream comes later
+            # an error to an idle lane is the server's farewell; the end of the stream comes later
             self.is_lost = self.is_lost or (self._future is None and self._answer.error is not None)
             return
         self._handle_own(chr(kind), message)

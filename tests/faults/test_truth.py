@@ -32,7 +32,8 @@ POOL = {"size": 4, "overflow": 0}
 LOCK = 7433
 LOOK = """
 select pg_backend_pid(), (select count(*) from pg_prepared_statements where name <> ''),
-    (select json_object_agg(name, array[setting, source]) from pg_settings),
+    (select json_object_agg(name, array[setting, source]) from pg_settings
+     where name not like 'plpgsql.%'),
     pg_advisory_xact_lock_shared($1)
 """
 COUNT_WAITING = "select count(*) from pg_locks where objid = $1 and not granted"
