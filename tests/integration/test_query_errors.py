@@ -7,6 +7,8 @@ import pytest
 
 from tests.fixtures.service import OUR_NAME, Client, find_backend, observe, run_client
 
+pytestmark = pytest.mark.matrix
+
 MEMBERS = {
     *("type", "title", "status", "detail", "instance", "request_id", "sqlstate", "severity"),
     *("pg_detail", "hint", "position", "schema", "table", "column", "constraint"),
@@ -63,9 +65,9 @@ RAISED = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def objects(postgres):
+async def objects(upstream):
     """Make a table with an exclusion constraint, and a function that raises any SQLSTATE."""
-    owner = await asyncpg.connect(postgres.dsn)
+    owner = await asyncpg.connect(upstream.postgres_dsn.replace("postgres@", "app@"))
     await owner.execute("""
         create table rooms (taken int4range, exclude using gist (taken with &&));
         insert into rooms values ('[1,10)');
