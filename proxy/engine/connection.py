@@ -24,6 +24,10 @@ _USED = "pgsidecar_used"  # key in the pool record's info
 QUERY_CANCELED = "57014"
 
 
+def _do_nothing() -> None:
+    """There is nothing to do before a cancel."""
+
+
 class UpstreamConnection:
     """Runs flights with a deadline; knows whether it may be lent again."""
 
@@ -42,6 +46,7 @@ class UpstreamConnection:
         self._flight: asyncio.Future[Answer] | None = None
         self._cancelling: asyncio.Task[bool] | None = None
         self._cause: Callable[..., ProxyError] = DeadlineExceeded
+        self._on_cancel: Callable[[], None] = _do_nothing
         self.lane = lane
         self.is_new = False  # the first time that it's lent
 
@@ -91,8 +96,17 @@ class UpstreamConnection:
             and not lane.is_lost
         )
 
-    async def run(self, flight: Flight, sink: RowSink, deadline: Deadline) -> Answer:
+    async def run(
+        self,
+        flight: Flight,
+        sink: RowSink,
+        deadline: Deadline,
+        on_cancel: Callable[[], None] = _do_nothing,
+    ) -> Answer:
         """Send `flight` and wait for its ReadyForQuery; at the deadline the statement is cancelled.
+
+        `on_cancel` is called before a cancel is sent: a paused lane must read on, else the end of
+        the statement is never seen.
 
         Raises:
             DeadlineExceeded, Draining: cancelled; `executed` says what became of the statement.
@@ -102,6 +116,7 @@ class UpstreamConnection:
             detail = "the connection was lost before the statement was sent"
             raise UpstreamUnavailable(detail, phase="execute")
         self._flight = future = self.lane.send(flight, sink)
+        self._on_cancel = on_cancel
         loop = asyncio.get_running_loop()
         timer = loop.call_at(deadline.at, self.cancel, DeadlineExceeded)
         try:
@@ -124,6 +139,7 @@ class UpstreamConnection:
         if future is None or future.done() or self._cancelling is not None:
             return
         self._cause = cause
+        self._on_cancel()
         self._emit(Event.STATEMENT_CANCELLED, 1)
         self._cancelling = asyncio.get_running_loop().create_task(self._cancel(future))
 

@@ -11,17 +11,16 @@ from proxy.encoders.rows import RowEncoder, RowShape
 from proxy.engine.catalogue import TypeCatalogue
 from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
-from proxy.engine.flight import Transaction, build_flight
 from proxy.engine.upstream import Connected, Upstream
 from proxy.errors import EncodingFailed, Executed, ProxyError, UpstreamUnavailable
 from proxy.query.buffer import RowBuffer
+from proxy.query.flight import build_query_flight
 from proxy.query.guard import check_query
 from proxy.query.models import Query
 from proxy.query.verdict import check_answer, check_limits, correct_executed, too_large
 from proxy.wire.answer import Answer
-from proxy.wire.messages import Flight, parse_row_description, parse_tag
+from proxy.wire.messages import parse_row_description, parse_tag
 
-BACKSTOP_S = 1.0  # statement_timeout comes this long after our own deadline
 ENCODERS = 512
 NO_COLUMNS = b"\0\0"  # as a RowDescription says it
 
@@ -117,7 +116,7 @@ async def _fly(
     rows: RowBuffer,
     deadline: Deadline,
 ) -> Answer:
-    flight = _build(connected, query, deadline)
+    flight = build_query_flight(connected, query, deadline)
     if query.read_only and query.on_exceed == "error":
         # the rest is of no use and nothing depends on it
         rows.on_exceed = partial(connection.cancel, partial(_cancelled_at_limit, rows, query))
@@ -132,35 +131,6 @@ def _cancelled_at_limit(
     rows: RowBuffer, query: Query, _detail: str, *, executed: Executed, **_context: str
 ) -> ProxyError:
     return too_large(rows.exceeded or "rows", query, executed=executed)
-
-
-def _build(connected: Connected, query: Query, deadline: Deadline) -> Flight:
-    """Build the flight; what must be alone travels without the configured settings, too."""
-    if query.statement.must_be_alone:
-        return build_flight(query.sql, query.values, query.oids)
-    settings = {**connected.plan.flight, **query.settings}
-    configured_role = settings.pop("role", None)
-    role = query.role or configured_role
-    if role:
-        settings["role"] = role  # the last one, since it may not be allowed to set the others
-    if settings:
-        backstop_ms = round((deadline.remaining_s() + BACKSTOP_S) * 1000)
-        settings = {"statement_timeout": str(backstop_ms), **settings}  # the last one wins
-    return build_flight(
-        query.sql,
-        query.values,
-        query.oids,
-        settings=settings,
-        transaction=_transaction(connected, query),
-        max_rows=query.max_rows + 1 if query.on_exceed == "truncate" else 0,
-    )
-
-
-def _transaction(connected: Connected, query: Query) -> Transaction | None:
-    if not (query.isolation or query.read_only or query.dry_run):
-        return None
-    is_block = connected.profile.pool_mode != "statement"
-    return Transaction(query.isolation, query.read_only, query.dry_run, is_block)
 
 
 def _encode(answer: Answer, rows: RowBuffer, encoder: RowEncoder, db_s: float) -> bytes:

@@ -1,0 +1,38 @@
+"""A query as the flight that carries it to this upstream."""
+
+from proxy.engine.deadline import Deadline
+from proxy.engine.flight import Transaction, build_flight
+from proxy.engine.upstream import Connected
+from proxy.query.models import Query
+from proxy.wire.messages import Flight
+
+BACKSTOP_S = 1.0  # statement_timeout comes this long after our own deadline
+
+
+def build_query_flight(connected: Connected, query: Query, deadline: Deadline) -> Flight:
+    """Build the flight; what must be alone travels without the configured settings, too."""
+    if query.statement.must_be_alone:
+        return build_flight(query.sql, query.values, query.oids)
+    settings = {**connected.plan.flight, **query.settings}
+    configured_role = settings.pop("role", None)
+    role = query.role or configured_role
+    if role:
+        settings["role"] = role  # the last one, since it may not be allowed to set the others
+    if settings:
+        backstop_ms = round((deadline.remaining_s() + BACKSTOP_S) * 1000)
+        settings = {"statement_timeout": str(backstop_ms), **settings}  # the last one wins
+    return build_flight(
+        query.sql,
+        query.values,
+        query.oids,
+        settings=settings,
+        transaction=_transaction(connected, query),
+        max_rows=query.max_rows + 1 if query.on_exceed == "truncate" else 0,
+    )
+
+
+def _transaction(connected: Connected, query: Query) -> Transaction | None:
+    if not (query.isolation or query.read_only or query.dry_run):
+        return None
+    is_block = connected.profile.pool_mode != "statement"
+    return Transaction(query.isolation, query.read_only, query.dry_run, is_block)
