@@ -54,6 +54,13 @@ class UpstreamSettings(Section):
     connect_timeout_s: float = Field(
         5.0, gt=0, le=300, description="Longest time to open one connection, login included."
     )
+    recheck_s: float = Field(
+        30.0,
+        gt=0,
+        le=86_400,
+        description="Time after which a PgBouncer is looked at again, as its pool mode can be "
+        "changed while it runs.",
+    )
     tls_ca_file: FilePath | None = Field(
         None,
         description="Certificates (PEM) of the authorities that may vouch for the upstream.",

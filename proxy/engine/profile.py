@@ -41,6 +41,11 @@ class UpstreamProfile:
     is_primary: bool
     evidence: str  # a sentence or two for people
 
+    @property
+    def treatment(self) -> tuple[bool, bool]:
+        """What decides how we treat it: whether a session is ours, and whether BEGIN is refused."""
+        return self.is_session_proven, self.pool_mode == "statement"
+
 
 class _Server(NamedTuple):
     pid: int

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,7 +19,13 @@ from proxy.engine.lease import LanePool, PoolLimits
 from proxy.engine.profile import UpstreamProfile, detect_upstream
 from proxy.engine.reaper import AGE_SHARE, Reaper
 from proxy.engine.self_test import prove_hand_over, prove_session
-from proxy.errors import DeadlineExceeded, Draining, ProxyError, UpstreamUnavailable
+from proxy.errors import (
+    DeadlineExceeded,
+    Draining,
+    ProxyError,
+    UpstreamAuth,
+    UpstreamUnavailable,
+)
 from proxy.settings import Settings
 from proxy.stats.events import Emit
 from proxy.wire.rowset import RowSet
@@ -52,7 +59,7 @@ class Upstream:
         self._connected: Connected | None = None
         self._problem: ProxyError = UpstreamUnavailable("the upstream has not been reached yet")
         self._reaching: asyncio.Task[None] | None = None
-        self._reaping: asyncio.Task[None] | None = None
+        self._keeping: list[asyncio.Task[None]] = []  # the reaper and the look at PgBouncer
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -115,13 +122,34 @@ class Upstream:
         before, self._connected = self._connected, connected
         fields = {"evidence": connected.profile.evidence, "session": connected.plan.delivery}
         _log.info("upstream", extra={"fields": fields})
-        if self._reaping is not None:
-            self._reaping.cancel()
-        max_age_s = self._settings.pool.max_age_s
-        self._reaping = asyncio.create_task(connected.reaper.run(max_age_s))
-        self._own(self._reaping)
+        self._keep(
+            connected.reaper.run(self._settings.pool.max_age_s), self._watch(connected.profile)
+        )
         if before is not None:
             self._own(asyncio.create_task(_close(before)))
+
+    def _leave(self, problem: ProxyError) -> None:
+        """Serve no more from what proved to be different, and find out what it is now."""
+        before, self._connected, self._problem = self._connected, None, problem
+        _log.warning("upstream changed", extra={"fields": {"problem": problem.detail}})
+        if before is not None:
+            self._own(asyncio.create_task(_close(before)))
+        self._reach()
+
+    async def _watch(self, known: UpstreamProfile) -> None:
+        """See when PgBouncer's pool mode is changed, since no connection tells."""
+        while known.kind == "pgbouncer":
+            await asyncio.sleep(self._settings.upstream.recheck_s)
+            try:
+                found = await detect_upstream(self._settings)
+            except (UpstreamUnavailable, UpstreamAuth):
+                continue  # requests meet that themselves
+            except ProxyError as error:
+                self._leave(error)
+                return
+            if found.treatment != known.treatment:
+                self._leave(UpstreamUnavailable("the pool mode has changed; it is being looked at"))
+                return
 
     def _reach(self) -> None:
         """Have the upstream looked at until it answers, unless that is under way."""
@@ -202,6 +230,13 @@ class Upstream:
             await connection.discard()
             self._reach()
             raise UpstreamUnavailable("another server answers; it is being looked at")
+
+    def _keep(self, *works: Coroutine[Any, Any, None]) -> None:
+        for task in self._keeping:
+            task.cancel()
+        self._keeping = [asyncio.create_task(work) for work in works]
+        for task in self._keeping:
+            self._own(task)
 
     def _own(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
