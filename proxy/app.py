@@ -4,9 +4,10 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvloop
@@ -16,9 +17,20 @@ from proxy.api.middleware import follow_request, refuse_while_draining
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining, ProxyError
-from proxy.keys import COUNTERS, LIFECYCLE, LIMITS, RUNNER, SETTINGS, UPSTREAM, Lifecycle
+from proxy.keys import (
+    COUNTERS,
+    LIFECYCLE,
+    LIMITS,
+    RUNNER,
+    SETTINGS,
+    STREAM_LIMITS,
+    STREAMS,
+    UPSTREAM,
+    Lifecycle,
+)
 from proxy.query.execute import QueryRunner
 from proxy.query.models import QueryLimits
+from proxy.query.stream import StreamRunner
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
 
@@ -96,9 +108,11 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
             middlewares=middlewares,  # type: ignore[arg-type]  # aiohttp's alias is private
             client_max_size=settings.limits.body_bytes,
         )
-        app[SETTINGS], app[LIMITS] = settings, _query_limits(settings)
+        app[SETTINGS] = settings
+        app[LIMITS], app[STREAM_LIMITS] = _query_limits(settings), _stream_limits(settings)
         app[UPSTREAM], app[COUNTERS], app[LIFECYCLE] = upstream, counters, lifecycle
         app[RUNNER] = QueryRunner(upstream)
+        app[STREAMS] = StreamRunner(upstream, counters.count)
         app.add_routes(routes)
         return app
 
@@ -127,6 +141,18 @@ def _query_limits(settings: Settings) -> QueryLimits:
         sql_bytes=limits.sql_bytes,
         allowed_settings=settings.session.allowed_settings,
         allowed_roles=settings.session.allowed_roles,
+    )
+
+
+def _stream_limits(settings: Settings) -> QueryLimits:
+    """A stream has a deadline of its own, and as many rows and bytes as there are."""
+    timeout_s = settings.limits.stream_timeout_s
+    return replace(
+        _query_limits(settings),
+        rows=sys.maxsize,
+        bytes=sys.maxsize,
+        timeout_s=timeout_s,
+        timeout_max_s=timeout_s,
     )
 
 

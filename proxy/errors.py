@@ -6,7 +6,8 @@ ProxyError
 ├── StatementNotAllowed   403  the statement can't be run on this endpoint
 ├── NotFound              404
 ├── MethodNotAllowed      405
-├── RequestTimeout        408  the body didn't arrive in time
+├── NotAcceptable         406  we have none of the formats that the client takes
+├── RequestTimeout        408  the client didn't send, or didn't take, in time
 ├── NeedsSession          409  the statement needs a session of its own
 ├── NeedsTransactions     409  the upstream's pool mode has no transactions
 ├── NeedsBareFlight       409  the statement takes no options
@@ -16,6 +17,7 @@ ProxyError
 ├── QueueFull             429  too many requests wait for a connection already
 ├── EncodingFailed        500  the server sent text that isn't UTF-8
 ├── UpstreamAuth          502  the upstream refuses our login
+├── HttpVersionTooOld     505  the answer can't be told apart from a cut one in HTTP/1.0
 ├── PoolTimeout           503  no connection became free in time
 ├── Draining              503  the service is shutting down
 ├── UpstreamUnavailable   503  cannot connect, or the connection was lost
@@ -80,8 +82,20 @@ class RequestTooLarge(ProxyError):
     status, code = 413, "request_too_large"
 
 
+class NotAcceptable(ProxyError):
+    """We have none of the formats that the client takes."""
+
+    status, code = 406, "not_acceptable"
+
+
+class HttpVersionTooOld(ProxyError):
+    """The format needs chunked bodies, so that a cut answer never looks complete."""
+
+    status, code = 505, "http_version_too_old"
+
+
 class RequestTimeout(ProxyError):
-    """The client took too long to send its body."""
+    """The client took too long to send its body, or to take the answer."""
 
     status, code, is_transient = 408, "request_timeout", True
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from proxy.engine.upstream import Upstream
+from proxy.errors import ProxyError
 from proxy.query.execute import QueryRunner
 from proxy.query.models import QueryLimits
+from proxy.query.stream import StreamRunner
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
 
@@ -30,15 +32,20 @@ class Exchange:
     started_at: float  # on the event loop's clock, for the deadline
     started_s: float  # on the performance counter, which is finer
     queue_s: float | None = None
+    first_s: float | None = None  # until a stream's first row
     db_s: float | None = None
     encode_s: float | None = None
     row_count: int | None = None
+    body_bytes: int | None = None  # where the response doesn't know
+    error: ProxyError | None = None  # that came after the status line
 
 
 SETTINGS = web.AppKey("settings", Settings)
 LIMITS = web.AppKey("limits", QueryLimits)
+STREAM_LIMITS = web.AppKey("stream_limits", QueryLimits)
 UPSTREAM = web.AppKey("upstream", Upstream)
 RUNNER = web.AppKey("runner", QueryRunner)
+STREAMS = web.AppKey("streams", StreamRunner)
 COUNTERS = web.AppKey("counters", Counters)
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
 EXCHANGE = web.RequestKey("exchange", Exchange)

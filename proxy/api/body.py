@@ -5,9 +5,12 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from proxy.encoders.stream_format import StreamWish
 from proxy.errors import InvalidRequest, RequestTimeout, RequestTooLarge, UnsupportedMediaType
 from proxy.keys import SETTINGS
 from proxy.query.body import QueryBody, parse_body, parse_text
+from proxy.query.params import SHOWN_NAME
+from proxy.query.wish import STREAM_OPTIONS, to_wish
 
 
 async def read_query(request: web.Request) -> QueryBody:
@@ -16,14 +19,34 @@ async def read_query(request: web.Request) -> QueryBody:
     Raises:
         InvalidRequest, RequestTooLarge, RequestTimeout, UnsupportedMediaType
     """
-    if request.content_type == "application/json":
-        return parse_body(await read_body(request))
+    return await _read(request, read_query_string(request))
+
+
+async def read_stream(request: web.Request) -> tuple[QueryBody, StreamWish]:
+    """Read a query in the same way, with the options of a stream in the query string.
+
+    Raises:
+        NotAcceptable, and as `read_query`.
+    """
+    pairs = read_query_string(request)
+    options = {name: value for name, value in pairs if name in STREAM_OPTIONS}
+    rest = [(name, value) for name, value in pairs if name not in STREAM_OPTIONS]
+    body = await _read(request, rest)
+    return body, to_wish(options, request.headers.get("Accept"), body.shape)
+
+
+async def _read(request: web.Request, query_string: list[tuple[str, str]]) -> QueryBody:
     if request.content_type == "application/sql":
-        return parse_text(await read_body(request), read_query_string(request))
-    raise UnsupportedMediaType(
-        "send a JSON object with Content-Type: application/json, "
-        "or a bare statement with Content-Type: application/sql"
-    )
+        return parse_text(await read_body(request), query_string)
+    if request.content_type != "application/json":
+        raise UnsupportedMediaType(
+            "send a JSON object with Content-Type: application/json, "
+            "or a bare statement with Content-Type: application/sql"
+        )
+    if query_string:
+        name = query_string[0][0][:SHOWN_NAME]
+        raise InvalidRequest(f"'{name}' can't stand in the query string; put it into the body")
+    return parse_body(await read_body(request))
 
 
 def read_query_string(request: web.Request) -> list[tuple[str, str]]:

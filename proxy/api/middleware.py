@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from proxy.api.problem import problem_response
+from proxy.api.timing import list_timings, set_headers
 from proxy.errors import Draining, MethodNotAllowed, NotFound, ProxyError
 from proxy.keys import COUNTERS, EXCHANGE, LIFECYCLE, SETTINGS, Exchange, Lifecycle
 from proxy.stats.events import Event
@@ -86,19 +87,16 @@ def _finish(
     request: web.Request, response: web.StreamResponse, error: ProxyError | None, total_s: float
 ) -> None:
     exchange, counters = request[EXCHANGE], request.app[COUNTERS]
-    parts = {"queue": exchange.queue_s, "db": exchange.db_s, "encode": exchange.encode_s}
-    timings = {name: value for name, value in parts.items() if value is not None}
-    timings["total"] = total_s
-    response.headers["X-Request-Id"] = exchange.request_id
-    response.headers["Server-Timing"] = ", ".join(
-        f"{name};dur={value * 1000:.3f}" for name, value in timings.items()
-    )
+    timings = {**list_timings(exchange), "total": total_s}
+    error = error or exchange.error
+    if not response.prepared:
+        set_headers(response, exchange, timings)
     counters.count(Event.REQUEST_FINISHED, total_s)
     if response.status >= _SERVER_ERROR:
         counters.count(Event.REQUEST_FAILED)
     elif response.status >= _CLIENT_ERROR:
         counters.count(Event.REQUEST_REJECTED)
-    body_bytes = response.content_length or 0
+    body_bytes = exchange.body_bytes or response.content_length or 0
     counters.count(Event.BYTES_SENT, body_bytes)
     if exchange.row_count is not None:
         counters.count(Event.ROWS_SENT, exchange.row_count)

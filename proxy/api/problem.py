@@ -25,6 +25,16 @@ _MEMBERS = (
 
 def problem_response(request: web.Request, error: ProxyError) -> web.Response:
     """Make the answer to a request that failed."""
+    response = web.Response(
+        status=error.status, body=build_problem(request, error), content_type=CONTENT_TYPE
+    )
+    if error.retry_after_ms is not None:
+        response.headers["Retry-After"] = str(ceil(error.retry_after_ms / 1000))
+    return response
+
+
+def build_problem(request: web.Request, error: ProxyError) -> bytes:
+    """Build the problem document."""
     context = error.context
     problem = {
         "type": TYPE_PREFIX + error.code,
@@ -40,9 +50,4 @@ def problem_response(request: web.Request, error: ProxyError) -> web.Response:
         "retry_after_ms": error.retry_after_ms,
         "statement_index": context.get("statement_index"),
     }
-    response = web.Response(
-        status=error.status, body=orjson.dumps(problem), content_type=CONTENT_TYPE
-    )
-    if error.retry_after_ms is not None:
-        response.headers["Retry-After"] = str(ceil(error.retry_after_ms / 1000))
-    return response
+    return orjson.dumps(problem)

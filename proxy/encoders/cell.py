@@ -76,10 +76,16 @@ def _encode_moment(text: bytes) -> bytes:
 
     So stay infinity, BC, years over 9999 and offsets with seconds.
     """
+    moment = iso_moment(text)
+    return encode_text(text) if moment is text else _quote(moment)
+
+
+def iso_moment(text: bytes) -> bytes:
+    """Write a timestamp or a timetz as ISO 8601, or return `text` itself."""
     if _ISO.fullmatch(text) is None:
-        return encode_text(text)
+        return text
     minutes = b":00" if text[-3] in b"+-" else b""
-    return _quote(text.replace(b" ", b"T") + minutes)
+    return text.replace(b" ", b"T") + minutes
 
 
 # date and time have their ISO form already

@@ -18,11 +18,13 @@ _HEADER = 7  # b"D", length, number of cells
 
 @dataclass(frozen=True, slots=True)
 class RowShape:
-    """How a request wants its rows: objects or arrays, and which numbers as strings."""
+    """How rows are wanted: objects or arrays, which numbers as strings, and what stands around."""
 
     rows: Literal["objects", "arrays"] = "objects"
     int8: Literal["number", "string"] = "number"
     numeric: Literal["string", "number"] = "string"
+    before: bytes = b""  # in front of each row
+    after: bytes = b""
 
     @property
     def quoted(self) -> frozenset[int]:
@@ -50,19 +52,16 @@ class RowEncoder:
         self, fields: Sequence[Field], types: Mapping[int, SqlType], shape: RowShape
     ) -> None:
         is_object = shape.rows == "objects"
-        names = [field.name for field in fields]
-        self.columns = tuple(
-            _column(field, name, types)
-            for field, name in zip(fields, _distinct(names) if is_object else names, strict=True)
-        )
+        self.columns = describe_columns(fields, types, shape)
         kinds = (types.get(field.type_oid) for field in fields)
         encoders = (cell_encoder(kind, shape.quoted) for kind in kinds)
         prefixes = _prefixes(self.columns, is_object=is_object)
         self._cells = tuple(zip(prefixes, encoders, strict=True))
-        self._opening, self._closing = (b"{", b"}") if is_object else (b"[", b"]")
+        opening, closing = (b"{", b"}") if is_object else (b"[", b"]")
+        self._opening, self._closing = shape.before + opening, closing + shape.after
 
-    def encode(self, messages: bytes, separator: bytes) -> bytes:
-        """Encode a run of complete DataRow messages, joined by `separator`.
+    def encode(self, messages: bytes) -> bytes:
+        """Encode a run of complete DataRow messages.
 
         Raises:
             EncodingFailed: the server sent text that isn't UTF-8.
@@ -78,7 +77,7 @@ class RowEncoder:
                 "the server sent text that is not UTF-8; leave client_encoding alone, "
                 "and cast columns of other encodings to bytea"
             ) from cause
-        return separator.join(rows)
+        return b"".join(rows)
 
     def _encode_row(self, messages: bytes, position: int) -> bytes:
         parts = [self._opening]
@@ -92,6 +91,15 @@ class RowEncoder:
             position += size
         parts.append(self._closing)
         return b"".join(parts)
+
+
+def describe_columns(
+    fields: Sequence[Field], types: Mapping[int, SqlType], shape: RowShape
+) -> tuple[Column, ...]:
+    """Describe the columns; the names of objects are made distinct."""
+    names = [field.name for field in fields]
+    shown = _distinct(names) if shape.rows == "objects" else names
+    return tuple(_column(field, name, types) for field, name in zip(fields, shown, strict=True))
 
 
 def _column(field: Field, name: str, types: Mapping[int, SqlType]) -> Column:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import TypeAlias, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -23,8 +23,11 @@ SETTLE_S = 5.0  # longest clean-up after which a connection is dropped instead
 _USED = "pgsidecar_used"  # key in the pool record's info
 QUERY_CANCELED = "57014"
 
+Cause: TypeAlias = Callable[..., ProxyError]  # makes the error that a cancelled request gets
+OnCancel: TypeAlias = Callable[[Cause], None]
 
-def _do_nothing() -> None:
+
+def _do_nothing(_cause: Cause) -> None:
     """There is nothing to do before a cancel."""
 
 
@@ -45,8 +48,8 @@ class UpstreamConnection:
         self._expires_at = expires_at
         self._flight: asyncio.Future[Answer] | None = None
         self._cancelling: asyncio.Task[bool] | None = None
-        self._cause: Callable[..., ProxyError] = DeadlineExceeded
-        self._on_cancel: Callable[[], None] = _do_nothing
+        self._cause: Cause = DeadlineExceeded
+        self._on_cancel: OnCancel = _do_nothing
         self.lane = lane
         self.is_new = False  # the first time that it's lent
 
@@ -101,12 +104,12 @@ class UpstreamConnection:
         flight: Flight,
         sink: RowSink,
         deadline: Deadline,
-        on_cancel: Callable[[], None] = _do_nothing,
+        on_cancel: OnCancel = _do_nothing,
     ) -> Answer:
         """Send `flight` and wait for its ReadyForQuery; at the deadline the statement is cancelled.
 
-        `on_cancel` is called before a cancel is sent: a paused lane must read on, else the end of
-        the statement is never seen.
+        `on_cancel` is told the cause before a cancel is sent: a paused lane must read on, else the
+        end of the statement is never seen.
 
         Raises:
             DeadlineExceeded, Draining: cancelled; `executed` says what became of the statement.
@@ -133,13 +136,13 @@ class UpstreamConnection:
             raise self._cause(detail, phase="execute", executed="no", sqlstate=QUERY_CANCELED)
         return answer
 
-    def cancel(self, cause: Callable[..., ProxyError]) -> None:
+    def cancel(self, cause: Cause) -> None:
         """Cancel the flight under way, if there is one; its `run` raises `cause`."""
         future = self._flight
         if future is None or future.done() or self._cancelling is not None:
             return
         self._cause = cause
-        self._on_cancel()
+        self._on_cancel(cause)
         self._emit(Event.STATEMENT_CANCELLED, 1)
         self._cancelling = asyncio.get_running_loop().create_task(self._cancel(future))
 

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from proxy.engine.catalogue import TypeCatalogue
 from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
-from proxy.engine.driver import translate_driver_errors
+from proxy.engine.driver import open_driver, translate_driver_errors
 from proxy.engine.factory import build_engine
 from proxy.engine.flight import build_flight
 from proxy.engine.hooks import SessionPlan, install_hooks, plan_session
@@ -47,7 +48,7 @@ class Connected:
     engine: AsyncEngine
     lanes: LanePool
     reaper: Reaper
-    catalogue: TypeCatalogue = field(default_factory=TypeCatalogue)
+    catalogue: TypeCatalogue
 
 
 class Upstream:
@@ -200,7 +201,8 @@ class Upstream:
             await lanes.close(Draining)
             await engine.dispose()
             raise
-        return Connected(profile, plan, engine, lanes, reaper)
+        catalogue = TypeCatalogue(partial(open_driver, settings))
+        return Connected(profile, plan, engine, lanes, reaper, catalogue)
 
     async def _check_identity(
         self, connection: UpstreamConnection, profile: UpstreamProfile

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import DecodeError, Meta, Raw, Struct, ValidationError, field
 from msgspec.json import Decoder, encode
 
+from proxy.encoders.rows import RowShape
 from proxy.engine.flight import Isolation
 from proxy.errors import InvalidRequest
 from proxy.query.params import SHOWN_NAME, did_you_mean
@@ -39,6 +40,11 @@ class QueryBody(Struct, frozen=True, forbid_unknown_fields=True):
     isolation: Isolation | None = None
     read_only: bool = False
     dry_run: bool = False
+
+    @property
+    def shape(self) -> RowShape:
+        """How the rows are wanted."""
+        return RowShape(self.rows, self.int8, self.numeric)
 
 
 # What stands behind "must be" where a member has another type or value.

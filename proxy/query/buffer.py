@@ -20,15 +20,23 @@ class RowBuffer:
         self._max_bytes = max_bytes
         self._runs: list[bytes] = []
         self._bytes = 0
+        self._held_bytes = 0
         self.description: bytes | None = None
         self.row_count = 0
         self.exceeded: Literal["rows", "bytes"] | None = None
         self.on_exceed: Callable[[], None] = _do_nothing
 
     @property
-    def messages(self) -> bytes:
-        """The rows kept, as one run of complete messages."""
-        return b"".join(self._runs)
+    def held_bytes(self) -> int:
+        """Size of the rows kept."""
+        return self._held_bytes
+
+    def take_messages(self) -> bytes:
+        """Take the rows kept, as one run of complete messages."""
+        messages = b"".join(self._runs)
+        self._runs.clear()
+        self._held_bytes = 0
+        return messages
 
     def describe(self, description: bytes | None) -> None:
         """Keep the description."""
@@ -47,6 +55,7 @@ class RowBuffer:
             position = end
         if kept > start:
             self._runs.append(data[start:kept])
+            self._held_bytes += kept - start
         return position
 
     def skip_row(self) -> None:

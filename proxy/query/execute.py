@@ -1,7 +1,7 @@
 """One statement, run in one flight, its whole answer in one body."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import TypeAlias
@@ -61,7 +61,7 @@ class QueryRunner:
         try:
             return await self._run_once(connected, query, deadline)
         except UpstreamUnavailable as error:
-            if error.phase != "execute" or error.executed != "no":
+            if not was_never_sent(error):
                 raise
         return await self._run_once(connected, query, deadline)
 
@@ -101,7 +101,7 @@ class QueryRunner:
         fields = parse_row_description(description)
         oids = {field.type_oid for field in fields}
         await catalogue.learn(connection, oids, deadline)
-        encoder = RowEncoder(fields, catalogue.types, shape)
+        encoder = RowEncoder(fields, catalogue.types, replace(shape, before=b","))
         if oids <= catalogue.types.keys():
             self._encoders[key] = encoder
             if len(self._encoders) > ENCODERS:
@@ -117,14 +117,24 @@ async def _fly(
     deadline: Deadline,
 ) -> Answer:
     flight = build_query_flight(connected, query, deadline)
-    if query.read_only and query.on_exceed == "error":
-        # the rest is of no use and nothing depends on it
-        rows.on_exceed = partial(connection.cancel, partial(_cancelled_at_limit, rows, query))
+    cancel_at_limit(rows, connection, query)
     try:
         return await connection.run(flight, rows, deadline)
     except ProxyError as error:
         correct_executed(error, query)
         raise
+
+
+def was_never_sent(error: ProxyError) -> bool:
+    """Whether the connection was lost before anything was executed, so that another may serve."""
+    is_lost = isinstance(error, UpstreamUnavailable) and error.phase == "execute"
+    return is_lost and error.executed == "no"
+
+
+def cancel_at_limit(rows: RowBuffer, connection: UpstreamConnection, query: Query) -> None:
+    """Have a statement cancelled at its limit where nothing depends on the rest."""
+    if query.read_only and query.on_exceed == "error":
+        rows.on_exceed = partial(connection.cancel, partial(_cancelled_at_limit, rows, query))
 
 
 def _cancelled_at_limit(
@@ -133,14 +143,19 @@ def _cancelled_at_limit(
     return too_large(rows.exceeded or "rows", query, executed=executed)
 
 
-def _encode(answer: Answer, rows: RowBuffer, encoder: RowEncoder, db_s: float) -> bytes:
+def describe_outcome(answer: Answer, rows: RowBuffer, elapsed_s: float) -> Outcome:
+    """Say of a successful answer what stands beside its rows."""
     command, affected = parse_tag(answer.tag) if answer.tag is not None else (None, None)
     is_query = rows.description is not None
-    outcome = Outcome(
+    return Outcome(
         row_count=rows.row_count if is_query or affected is None else affected,
         command=command,
         truncated=rows.exceeded is not None,
         notices=answer.notices,
-        elapsed_ms=round(db_s * 1000, 3),
+        elapsed_ms=round(elapsed_s * 1000, 3),
     )
-    return encode_answer(encoder.columns, encoder.encode(rows.messages, b","), outcome)
+
+
+def _encode(answer: Answer, rows: RowBuffer, encoder: RowEncoder, db_s: float) -> bytes:
+    outcome = describe_outcome(answer, rows, db_s)
+    return encode_answer(encoder.columns, encoder.encode(rows.take_messages())[1:], outcome)

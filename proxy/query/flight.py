@@ -6,6 +6,7 @@ from proxy.engine.upstream import Connected
 from proxy.query.models import Query
 from proxy.wire.messages import Flight
 
+MAX_ROWS = 2**31 - 1  # that Execute can carry
 BACKSTOP_S = 1.0  # statement_timeout comes this long after our own deadline
 
 
@@ -27,7 +28,7 @@ def build_query_flight(connected: Connected, query: Query, deadline: Deadline) -
         query.oids,
         settings=settings,
         transaction=_transaction(connected, query),
-        max_rows=query.max_rows + 1 if query.on_exceed == "truncate" else 0,
+        max_rows=_row_limit(query),
     )
 
 
@@ -36,3 +37,10 @@ def _transaction(connected: Connected, query: Query) -> Transaction | None:
         return None
     is_block = connected.profile.pool_mode != "statement"
     return Transaction(query.isolation, query.read_only, query.dry_run, is_block)
+
+
+def _row_limit(query: Query) -> int:
+    """One more than wanted, so that it shows whether there are more; 0 for no limit."""
+    if query.on_exceed == "error" or query.max_rows >= MAX_ROWS:
+        return 0
+    return query.max_rows + 1

@@ -88,7 +88,7 @@ def to_query(body: QueryBody, limits: QueryLimits) -> Query:
         statement=describe_statement(body.sql),
         values=encoded.values,
         oids=encoded.oids,
-        shape=RowShape(body.rows, body.int8, body.numeric),
+        shape=body.shape,
         max_rows=min(body.limits.rows or limits.rows, limits.rows),
         max_bytes=min(body.limits.bytes or limits.bytes, limits.bytes),
         on_exceed=body.limits.on_exceed,

@@ -21,6 +21,10 @@ class Event(StrEnum):
     REQUEST_FINISHED = "request_finished"  # seconds in total
     REQUEST_REJECTED = "request_rejected"  # 4xx
     REQUEST_FAILED = "request_failed"  # 5xx
+    STREAM_STARTED = "stream_started"  # its first byte
+    STREAM_FAILED = "stream_failed"  # after its first byte
+    STREAM_STALLED = "stream_stalled"  # cut, since its reader took nothing
+    STREAM_PAUSED = "stream_paused"  # the server had to wait for its reader
     CLIENT_DISCONNECTED = "client_disconnected"
     ROWS_SENT = "rows_sent"  # rows
     BYTES_SENT = "bytes_sent"  # bytes of bodies

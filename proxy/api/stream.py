@@ -1,0 +1,78 @@
+"""POST /v1/stream"""
+
+from contextlib import aclosing
+
+from aiohttp import HttpVersion11, web
+
+from proxy.api.body import read_stream
+from proxy.api.problem import build_problem
+from proxy.api.streamed import StreamedResponse
+from proxy.api.timing import list_timings, set_headers
+from proxy.encoders.stream_format import StreamFormat
+from proxy.engine.deadline import Deadline
+from proxy.errors import HttpVersionTooOld, ProxyError, RequestTimeout
+from proxy.keys import COUNTERS, EXCHANGE, SETTINGS, STREAM_LIMITS, STREAMS
+from proxy.query.models import to_query
+from proxy.query.stream import RowStream
+from proxy.stats.events import Event
+
+
+async def post_stream(request: web.Request) -> web.StreamResponse:
+    """Run one statement; its rows come as the server sends them."""
+    exchange = request[EXCHANGE]
+    body, wish = await read_stream(request)
+    if not wish.ends_in_band and request.version < HttpVersion11:
+        raise HttpVersionTooOld(
+            "a failure of this format shows by a chunked body that breaks off, which HTTP/1.0 "
+            "doesn't have; use HTTP/1.1, or format=json"
+        )
+    query = to_query(body, request.app[STREAM_LIMITS])
+    deadline = Deadline(exchange.started_at + query.timeout_s)
+    async with request.app[STREAMS].open(query, deadline) as stream:
+        form = await stream.open_format(wish, exchange.request_id, deadline)
+        exchange.queue_s, exchange.first_s = stream.queue_s, stream.first_s
+        return await _answer(request, stream, form)
+
+
+async def _answer(request: web.Request, stream: RowStream, form: StreamFormat) -> StreamedResponse:
+    exchange, counters = request[EXCHANGE], request.app[COUNTERS]
+    stall_s = request.app[SETTINGS].limits.stream_stall_s
+    response = StreamedResponse(request, form.content_type, stall_s)
+    set_headers(response, exchange, list_timings(exchange))
+    await response.prepare(request)
+    counters.count(Event.STREAM_STARTED)
+    try:
+        await _send(response, stream, form)
+    except ProxyError as error:
+        if error.phase == "execute":
+            error.phase = "stream"
+        exchange.error = error
+        counters.count(Event.STREAM_FAILED)
+        if isinstance(error, RequestTimeout):
+            counters.count(Event.STREAM_STALLED)
+        await _fail(response, form.fail(build_problem(request, error), stream.row_count))
+    except ConnectionError:
+        counters.count(Event.CLIENT_DISCONNECTED)
+        response.break_off()
+    finally:
+        exchange.row_count, exchange.body_bytes = stream.row_count, response.sent_bytes
+    return response
+
+
+async def _send(response: StreamedResponse, stream: RowStream, form: StreamFormat) -> None:
+    async with aclosing(stream.chunks(form)) as chunks:
+        async for chunk in chunks:
+            await response.send(chunk)
+    await response.finish()
+
+
+async def _fail(response: StreamedResponse, last_words: bytes) -> None:
+    """Say so in the body where the format can; else, and where nobody listens, break it off."""
+    try:
+        if last_words:
+            await response.send(last_words)
+            await response.finish()
+            return
+    except (ProxyError, ConnectionError):
+        pass
+    response.break_off()

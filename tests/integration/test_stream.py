@@ -1,0 +1,135 @@
+"""POST /v1/stream: rows as they come, in every format."""
+
+import csv
+import io
+
+import pytest
+
+from tests.fixtures.service import assert_nothing_left, run_client
+from tests.fixtures.stream import FAILS_LATE, NUMBERS, stream
+
+pytestmark = pytest.mark.matrix
+TYPES = (
+    "select 1::int8 as i, null::text as n, 'a\"b,c' as t, true as b, 1.50::numeric as d,"
+    " '2026-01-02 03:04:05+00'::timestamptz at time zone 'UTC' as m, '{1,null}'::int4[] as a,"
+    " '{\"k\": [1]}'::jsonb as j"
+)
+ROW = {
+    "i": 1,
+    "n": None,
+    "t": 'a"b,c',
+    "b": True,
+    "d": "1.50",
+    "m": "2026-01-02T03:04:05",
+    "a": [1, None],
+    "j": {"k": [1]},
+}
+COLUMNS = ["i", "n", "t", "b", "d", "m", "a", "j"]
+
+
+@pytest.fixture(scope="module")
+async def client(upstream):
+    async with run_client(upstream, pool={"size": 2, "overflow": 0}) as running:
+        yield running
+        await assert_nothing_left(running, upstream)
+
+
+async def test_ndjson_has_columns_rows_and_one_last_line(client):
+    answer = await stream(client, TYPES, headers={"X-Request-Id": "mine"})
+    meta, row, end = answer.lines
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/x-ndjson")
+    assert meta["meta"]["request_id"] == "mine"
+    assert [column["name"] for column in meta["meta"]["columns"]] == COLUMNS
+    assert row == {"row": ROW}
+    assert (end["end"]["row_count"], end["end"]["command"]) == (1, "SELECT")
+    assert end["end"]["elapsed_ms"] > 0
+
+
+async def test_bare_ndjson_has_rows_alone(client):
+    answer = await stream(client, TYPES, query={"envelope": "bare"}, rows="arrays")
+    assert answer.lines == [list(ROW.values())]
+
+
+async def test_csv_has_a_header_and_tells_null_from_empty(client):
+    sql = "select 'a\"b,c' as t, null as n, '' as e, true as b"
+    answer = await stream(client, sql, headers={"Accept": "text/csv"})
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert answer.body == b't,n,e,b\r\n"a""b,c",,"",true\r\n'
+
+
+async def test_csv_can_do_without_a_header_and_with_a_word_for_null(client):
+    wish = {"format": "csv", "header": "false", "null": "NULL"}
+    answer = await stream(client, "select 1, null, 'NULL'", query=wish)
+    assert answer.body == b'1,NULL,"NULL"\r\n'
+
+
+async def test_csv_rows_are_read_by_others(client):
+    answer = await stream(client, NUMBERS, 1000, query={"format": "csv"})
+    _, *rows = csv.reader(io.StringIO(answer.body.decode()))
+    assert rows == [[str(n), f"row {n}"] for n in range(1, 1001)]
+
+
+async def test_json_is_one_document(client):
+    answer = await stream(client, TYPES, headers={"Accept": "application/json"})
+    assert answer.json["rows"] == [ROW]
+    assert (answer.json["row_count"], answer.json["error"]) == (1, None)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 5000])
+async def test_every_row_comes_once_and_in_order(client, rows):
+    lines = (await stream(client, NUMBERS, rows)).lines
+    assert [line["row"]["n"] for line in lines[1:-1]] == list(range(1, rows + 1))
+    assert lines[-1]["end"]["row_count"] == rows
+    document = (await stream(client, NUMBERS, rows, query={"format": "json"})).json
+    assert [row["n"] for row in document["rows"]] == list(range(1, rows + 1))
+
+
+async def test_a_statement_without_rows_tells_how_many_it_changed(client):
+    insert = "update pg_temp_none set a = 1" if False else "select 1 where false"
+    meta, end = (await stream(client, insert)).lines
+    assert len(meta["meta"]["columns"]) == 1
+    assert end["end"]["row_count"] == 0
+
+
+async def test_an_error_before_the_first_row_is_an_ordinary_problem(client):
+    answer = await stream(client, "select 1 / 0", query={"format": "csv"})
+    assert (answer.status, answer.json["sqlstate"]) == (400, "22012")
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+
+
+async def test_an_error_after_rows_is_told_in_the_format(client):
+    lines = (await stream(client, FAILS_LATE, 100_000)).lines
+    problem = lines[-1]["error"]
+    assert len(lines) > 2
+    assert (problem["sqlstate"], problem["phase"], problem["executed"]) == ("22012", "stream", "no")
+    document = (await stream(client, FAILS_LATE, 100_000, query={"format": "json"})).json
+    assert document["error"]["sqlstate"] == "22012"
+    assert document["row_count"] == len(document["rows"]) > 0
+
+
+@pytest.mark.parametrize("wish", [{"format": "csv"}, {"envelope": "bare"}, {"format": "arrow"}])
+async def test_a_format_without_words_for_it_is_broken_off(client, wish):
+    answer = await stream(client, FAILS_LATE, 100_000, query=wish)
+    assert (answer.status, answer.is_complete) == (200, False)
+    assert answer.body
+
+
+async def test_options_hold_for_a_stream(client):
+    sql = "select current_setting('app.tenant') as t, current_setting('transaction_read_only') as r"
+    answer = await stream(client, sql, settings={"app.tenant": "acme"}, read_only=True)
+    assert answer.lines[1]["row"] == {"t": "acme", "r": "on"}
+
+
+async def test_a_limit_that_is_named_holds(client):
+    limits = {"rows": 10, "on_exceed": "truncate"}
+    lines = (await stream(client, NUMBERS, 100, limits=limits)).lines
+    assert (len(lines), lines[-1]["end"]["truncated"]) == (12, True)
+    limits["on_exceed"] = "error"
+    failed = (await stream(client, NUMBERS, 100, limits=limits, read_only=True)).json
+    assert (failed["title"], failed["status"]) == ("result_too_large", 413)
+
+
+async def test_a_type_that_was_never_met_is_looked_up_beside(client, upstream):
+    sql = "select '{a,b}'::pg_catalog.name[] as known, '1:2'::pg_catalog.tsvector as v"
+    columns = (await stream(client, sql)).lines[0]["meta"]["columns"]
+    assert [column["type"] for column in columns] == ["name[]", "tsvector"]
