@@ -2,35 +2,30 @@
 
 import re
 from binascii import b2a_base64, unhexlify
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import orjson
 
 from proxy.encoders.array import array_encoder
-from proxy.sql.types import SqlType
+from proxy.encoders.kind import Cell, Kind
 
 Encode = Callable[[bytes], bytes]
 
-INT8, NUMERIC = 20, 1700
-
-_DIGITS = b"0123456789"
+_DIGITS = frozenset(b"%d" % digit for digit in range(10))
 _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _BYTEA_ESCAPE = re.compile(rb"\\(\\|[0-7]{3})")
 _ISO = re.compile(rb"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d(?::\d\d)?)?")
 
 
-def cell_encoder(kind: SqlType | None, quoted: Collection[int] = ()) -> Encode:
-    """Find the encoder for a type; numbers whose OID is in `quoted` become JSON strings.
+def cell_encoder(cell: Cell) -> Encode:
+    """Find the encoder of a column.
 
-    Encoders raise UnicodeDecodeError for text that isn't UTF-8.
+    Encoders raise UnicodeDecodeError for text that isn't UTF-8, and ValueError for what isn't a
+    value of its type.
     """
-    if kind is None:
-        return encode_text
-    if kind.element is not None:
-        return array_encoder(cell_encoder(kind.element, quoted), kind.delimiter)
-    if kind.oid in quoted:
-        return _quote
-    return _BY_OID.get(kind.oid, encode_text)
+    if cell.kind is Kind.ARRAY:
+        return array_encoder(_BY_KIND[cell.element], cell.delimiter)
+    return _BY_KIND[cell.kind]
 
 
 def encode_text(text: bytes) -> bytes:
@@ -42,7 +37,8 @@ def _quote(text: bytes) -> bytes:
     return b'"' + text + b'"'
 
 
-def _encode_bool(text: bytes) -> bytes:
+def encode_bool(text: bytes) -> bytes:
+    """Encode t and f as JSON and CSV have them."""
     return b"true" if text == b"t" else b"false"
 
 
@@ -51,7 +47,7 @@ def _encode_integer(text: bytes) -> bytes:
 
 
 def _encode_number(text: bytes) -> bytes:
-    return text if text[-1] in _DIGITS else _quote(text)  # NaN, Infinity, -Infinity
+    return text if text[-1:] in _DIGITS else _quote(text)  # NaN, Infinity, -Infinity
 
 
 def _encode_json(text: bytes) -> bytes:
@@ -77,31 +73,24 @@ def _encode_moment(text: bytes) -> bytes:
     So stay infinity, BC, years over 9999 and offsets with seconds.
     """
     moment = iso_moment(text)
-    return encode_text(text) if moment is text else _quote(moment)
+    return encode_text(text) if moment is None else _quote(moment)
 
 
-def iso_moment(text: bytes) -> bytes:
-    """Write a timestamp or a timetz as ISO 8601, or return `text` itself."""
+def iso_moment(text: bytes) -> bytes | None:
+    """Write a timestamp or a timetz as ISO 8601; None where that has no form for it."""
     if _ISO.fullmatch(text) is None:
-        return text
+        return None
     minutes = b":00" if text[-3] in b"+-" else b""
     return text.replace(b" ", b"T") + minutes
 
 
-# date and time have their ISO form already
-_BY_OID: dict[int, Encode] = {
-    16: _encode_bool,
-    17: _encode_bytea,
-    INT8: _encode_integer,
-    21: _encode_integer,
-    23: _encode_integer,
-    26: _encode_integer,
-    114: _encode_json,
-    700: _encode_number,
-    701: _encode_number,
-    1114: _encode_moment,
-    1184: _encode_moment,
-    1266: _encode_moment,
-    NUMERIC: _encode_number,
-    3802: _encode_json,
+_BY_KIND: dict[Kind, Encode] = {
+    Kind.TEXT: encode_text,
+    Kind.VERBATIM: _encode_integer,
+    Kind.QUOTED: _quote,
+    Kind.NUMBER: _encode_number,
+    Kind.BOOL: encode_bool,
+    Kind.JSON: _encode_json,
+    Kind.BYTEA: _encode_bytea,
+    Kind.MOMENT: _encode_moment,
 }

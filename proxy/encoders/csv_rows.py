@@ -1,56 +1,41 @@
 """DataRow messages to CSV by RFC 4180, in a form that COPY reads back."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from proxy.encoders.cell import iso_moment
-from proxy.encoders.rows import Column, RowShape, describe_columns
+from proxy.encoders.kind import Cell, Kind, find_cell
+from proxy.encoders.row_encoder import RowShape, describe_columns, refuse_unreadable
+from proxy.encoders.stitcher import Stitcher
 from proxy.sql.types import SqlType
-from proxy.wire.messages import HEADER_BYTES, INT4, Field
-from proxy.wire.rowset import parse_data_row
+from proxy.wire.messages import Field
 
-_SPECIAL = re.compile(rb'[",\r\n]|^\s|\s$')
+_OWN = (Kind.BOOL, Kind.MOMENT)  # true for t, and ISO 8601; everything else is Postgres text
+_LINE_END = b"\r\n"
 
 
 class CsvEncoder:
-    """Encodes the rows of one RowDescription."""
+    """Encodes the rows of one RowDescription; NULL is `null`, an empty string is `""`."""
 
     def __init__(self, fields: Sequence[Field], types: Mapping[int, SqlType], null: bytes) -> None:
-        self.columns: tuple[Column, ...] = describe_columns(fields, types, RowShape("arrays"))
-        self._null = null
-        self._converters = [_CONVERTERS.get(field.type_oid) for field in fields]
+        self.columns = describe_columns(fields, types, RowShape("arrays"))
+        cells = (find_cell(types.get(field.type_oid)) for field in fields)
+        self._stitch = Stitcher(
+            prefixes=tuple(b"," * (place > 0) for place in range(len(fields))),
+            cells=tuple(cell if cell.kind in _OWN else Cell(Kind.TEXT) for cell in cells),
+            closing=_LINE_END,
+            null=null,
+            is_csv=True,
+        ).stitch
 
     def header(self) -> bytes:
         """Encode the line of names."""
-        return b",".join(self._quote(column.name.encode()) for column in self.columns) + b"\r\n"
+        names = (column.name.encode() for column in self.columns)
+        return b",".join(b'"' + name.replace(b'"', b'""') + b'"' for name in names) + _LINE_END
 
     def encode(self, messages: bytes) -> bytes:
-        """Encode a run of complete DataRow messages."""
-        rows = []
-        position = 0
-        while position < len(messages):
-            end = position + 1 + INT4.unpack_from(messages, position + 1)[0]
-            rows.append(self._encode_row(messages[position + HEADER_BYTES : end]))
-            position = end
-        return b"".join(rows)
+        """Encode a run of complete DataRow messages.
 
-    def _encode_row(self, body: bytes) -> bytes:
-        cells = zip(parse_data_row(body), self._converters, strict=True)
-        return b",".join(self._encode_cell(*cell) for cell in cells) + b"\r\n"
-
-    def _encode_cell(self, text: bytes | None, convert: Callable[[bytes], bytes] | None) -> bytes:
-        if text is None:
-            return self._null
-        return self._quote(convert(text) if convert else text)
-
-    def _quote(self, text: bytes) -> bytes:
-        if text and text != self._null and _SPECIAL.search(text) is None:
-            return text
-        return b'"' + text.replace(b'"', b'""') + b'"'
-
-
-def _bool(text: bytes) -> bytes:
-    return b"true" if text == b"t" else b"false"
-
-
-_CONVERTERS = {16: _bool, 1114: iso_moment, 1184: iso_moment, 1266: iso_moment}
+        Raises:
+            EncodingFailed: they hold text that isn't UTF-8, or can't be read at all.
+        """
+        with refuse_unreadable():
+            return self._stitch(messages)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from proxy.encoders.rows import Column
+from proxy.encoders.row_encoder import Column
 from proxy.wire.messages import ServerMessage
 
 

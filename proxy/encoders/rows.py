@@ -1,126 +1,108 @@
-"""DataRow messages to rows of JSON, in pure Python: the readable twin of the compiled encoder."""
+"""DataRow messages to JSON and CSV in pure Python: the readable twin of `_rows.pyx`."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from struct import Struct
-from typing import Literal
+import re
+from collections.abc import Callable, Sequence
 
-import orjson
+from proxy.encoders.cell import cell_encoder, encode_bool, iso_moment
+from proxy.encoders.kind import Cell, Kind
+from proxy.wire.messages import DATA_ROW, HEADER_BYTES, INT2, INT4
 
-from proxy.encoders.cell import INT8, NUMERIC, cell_encoder
-from proxy.errors import EncodingFailed
-from proxy.sql.types import SqlType
-from proxy.wire.messages import Field
-
-_INT4 = Struct("!i").unpack_from
-_HEADER = 7  # b"D", length, number of cells
+_CSV_SPECIAL = re.compile(rb'[",\r\n]|^\s|\s\Z')
+_MALFORMED = "a malformed DataRow"
 
 
-@dataclass(frozen=True, slots=True)
-class RowShape:
-    """How rows are wanted: objects or arrays, which numbers as strings, and what stands around."""
+def scan_rows(data: bytes, start: int, max_rows: int, max_bytes: int) -> tuple[int, int, int]:
+    """Walk the run of complete DataRow messages at `start`.
 
-    rows: Literal["objects", "arrays"] = "objects"
-    int8: Literal["number", "string"] = "number"
-    numeric: Literal["string", "number"] = "string"
-    before: bytes = b""  # in front of each row
-    after: bytes = b""
-
-    @property
-    def quoted(self) -> frozenset[int]:
-        """OIDs of the number types that travel as strings."""
-        wishes = {INT8: self.int8, NUMERIC: self.numeric}
-        return frozenset(oid for oid, wish in wishes.items() if wish == "string")
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column as answers describe it; `type` is the OID's digits where the name is unknown."""
-
-    name: str
-    type: str
-    oid: int
-    typmod: int
-    table_oid: int
-    column: int
+    Returns where the run ends, where those of its rows end that the limits allow, and their number.
+    """
+    position, kept, rows = start, start, 0
+    is_open = True
+    while (end := _message_end(data, position)) > 0:
+        if is_open and rows < max_rows and end - start <= max_bytes:
+            rows += 1
+            kept = end
+        else:
+            is_open = False
+        position = end
+    return position, kept, rows
 
 
-class RowEncoder:
-    """Encodes the rows of one RowDescription."""
+def _message_end(data: bytes, position: int) -> int:
+    """Where the DataRow at `position` ends; -1 if there's none, or not the whole of it."""
+    if len(data) - position < HEADER_BYTES or data[position] != DATA_ROW:
+        return -1
+    end: int = position + 1 + INT4.unpack_from(data, position + 1)[0]
+    return end if position + HEADER_BYTES <= end <= len(data) else -1
+
+
+class Stitcher:
+    """Stitches the rows of one RowDescription.
+
+    A row is, for each cell, its prefix and its value, or `null`; and `closing` behind the last.
+    """
 
     def __init__(
-        self, fields: Sequence[Field], types: Mapping[int, SqlType], shape: RowShape
+        self,
+        prefixes: Sequence[bytes],
+        cells: Sequence[Cell],
+        closing: bytes,
+        null: bytes,
+        is_csv: bool,
     ) -> None:
-        is_object = shape.rows == "objects"
-        self.columns = describe_columns(fields, types, shape)
-        kinds = (types.get(field.type_oid) for field in fields)
-        encoders = (cell_encoder(kind, shape.quoted) for kind in kinds)
-        prefixes = _prefixes(self.columns, is_object=is_object)
-        self._cells = tuple(zip(prefixes, encoders, strict=True))
-        opening, closing = (b"{", b"}") if is_object else (b"[", b"]")
-        self._opening, self._closing = shape.before + opening, closing + shape.after
+        find = self._find_csv_encoder if is_csv else cell_encoder
+        self._cells = tuple(zip(prefixes, map(find, cells), strict=True))
+        self._closing = closing
+        self._null = null
 
-    def encode(self, messages: bytes) -> bytes:
+    def stitch(self, messages: bytes) -> bytes:
         """Encode a run of complete DataRow messages.
 
         Raises:
-            EncodingFailed: the server sent text that isn't UTF-8.
+            ValueError: a message, or a value in it, isn't built as the protocol has it.
+            UnicodeDecodeError: text isn't UTF-8.
         """
         rows = []
         position = 0
-        try:
-            while position < len(messages):
-                rows.append(self._encode_row(messages, position + _HEADER))
-                position += 1 + _INT4(messages, position + 1)[0]
-        except UnicodeDecodeError as cause:
-            raise EncodingFailed(
-                "the server sent text that is not UTF-8; leave client_encoding alone, "
-                "and cast columns of other encodings to bytea"
-            ) from cause
+        while position < len(messages):
+            end = _message_end(messages, position)
+            if end < 0:
+                raise ValueError(_MALFORMED)
+            rows.append(self._stitch_row(messages[position + HEADER_BYTES : end]))
+            position = end
         return b"".join(rows)
 
-    def _encode_row(self, messages: bytes, position: int) -> bytes:
-        parts = [self._opening]
+    def _stitch_row(self, body: bytes) -> bytes:
+        if len(body) < INT2.size or INT2.unpack_from(body)[0] != len(self._cells):
+            raise ValueError(_MALFORMED)
+        parts: list[bytes] = []
+        position = INT2.size
         for prefix, encode in self._cells:
-            (size,) = _INT4(messages, position)
-            position += 4
-            if size < 0:
-                parts += (prefix, b"null")
-                continue
-            parts += (prefix, encode(messages[position : position + size]))
-            position += size
+            if len(body) - position < INT4.size:
+                raise ValueError(_MALFORMED)
+            (size,) = INT4.unpack_from(body, position)
+            position += INT4.size
+            if size > len(body) - position:
+                raise ValueError(_MALFORMED)
+            value = encode(body[position : position + size]) if size >= 0 else self._null
+            parts += (prefix, value)
+            position += max(size, 0)
+        if position != len(body):
+            raise ValueError(_MALFORMED)
         parts.append(self._closing)
         return b"".join(parts)
 
+    def _find_csv_encoder(self, cell: Cell) -> Callable[[bytes], bytes]:
+        if cell.kind is Kind.BOOL:
+            return encode_bool
+        return self._encode_csv_moment if cell.kind is Kind.MOMENT else self._encode_csv
 
-def describe_columns(
-    fields: Sequence[Field], types: Mapping[int, SqlType], shape: RowShape
-) -> tuple[Column, ...]:
-    """Describe the columns; the names of objects are made distinct."""
-    names = [field.name for field in fields]
-    shown = _distinct(names) if shape.rows == "objects" else names
-    return tuple(_column(field, name, types) for field, name in zip(fields, shown, strict=True))
+    def _encode_csv_moment(self, text: bytes) -> bytes:
+        moment = iso_moment(text)
+        return self._encode_csv(text) if moment is None else moment
 
-
-def _column(field: Field, name: str, types: Mapping[int, SqlType]) -> Column:
-    kind = types.get(field.type_oid)
-    type_name = kind.name if kind else str(field.type_oid)
-    return Column(name, type_name, field.type_oid, field.typmod, field.table_oid, field.column)
-
-
-def _prefixes(columns: Sequence[Column], *, is_object: bool) -> list[bytes]:
-    """What stands before each cell: the comma from the second on, and the name in objects."""
-    names = [orjson.dumps(column.name) + b":" if is_object else b"" for column in columns]
-    return [b"," * (place > 0) + name for place, name in enumerate(names)]
-
-
-def _distinct(names: Sequence[str]) -> Iterable[str]:
-    """Number repeated names, `name` and `name_2`, leaving alone those that are there once."""
-    taken = set(names)
-    numbers: dict[str, int] = {}
-    for name in names:
-        number = numbers.get(name, 0) + 1
-        while number > 1 and f"{name}_{number}" in taken:
-            number += 1
-        numbers[name] = number
-        yield f"{name}_{number}" if number > 1 else name
+    def _encode_csv(self, text: bytes) -> bytes:
+        text.decode()  # refuses what isn't UTF-8
+        if text and text != self._null and _CSV_SPECIAL.search(text) is None:
+            return text
+        return b'"' + text.replace(b'"', b'""') + b'"'

@@ -9,7 +9,7 @@ import orjson
 from proxy.encoders.csv_rows import CsvEncoder
 from proxy.encoders.json_rows import Outcome
 from proxy.encoders.negotiation import FormatName
-from proxy.encoders.rows import RowEncoder, RowShape
+from proxy.encoders.row_encoder import RowEncoder, RowShape
 from proxy.sql.types import SqlType
 from proxy.wire.messages import Field
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import DecodeError, Meta, Raw, Struct, ValidationError, field
 from msgspec.json import Decoder, encode
 
-from proxy.encoders.rows import RowShape
+from proxy.encoders.row_encoder import RowShape
 from proxy.engine.flight import Isolation
 from proxy.errors import InvalidRequest
 from proxy.query.params import SHOWN_NAME, did_you_mean

@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import TypeAlias
 
 from proxy.encoders.json_rows import Outcome, encode_answer
-from proxy.encoders.rows import RowEncoder, RowShape
+from proxy.encoders.row_encoder import RowEncoder, RowShape
 from proxy.engine.catalogue import TypeCatalogue
 from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline

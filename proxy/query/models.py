@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from msgspec import Raw
 
-from proxy.encoders.rows import RowShape
+from proxy.encoders.row_encoder import RowShape
 from proxy.engine.flight import Isolation
 from proxy.errors import Forbidden, InvalidRequest, RequestTooLarge
 from proxy.query.body import OnExceed, QueryBody

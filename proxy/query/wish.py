@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from typing import get_args
 
 from proxy.encoders.negotiation import FORMATS, FormatName, choose_format
-from proxy.encoders.rows import RowShape
+from proxy.encoders.row_encoder import RowShape
 from proxy.encoders.stream_format import StreamWish
 from proxy.errors import InvalidRequest, NotAcceptable
 from proxy.query.params import SHOWN_NAME, did_you_mean

@@ -3,7 +3,7 @@
 import orjson
 
 from proxy.encoders.json_rows import Outcome, encode_answer
-from proxy.encoders.rows import Column
+from proxy.encoders.row_encoder import Column
 from proxy.wire.messages import ServerMessage
 
 COLUMN = Column("id", "int8", 20, -1, 16400, 1)

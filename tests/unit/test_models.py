@@ -5,7 +5,7 @@ import re
 import pytest
 from msgspec.json import encode
 
-from proxy.encoders.rows import RowShape
+from proxy.encoders.row_encoder import RowShape
 from proxy.errors import Forbidden, InvalidRequest, RequestTooLarge
 from proxy.query.body import parse_body, parse_text
 from proxy.query.models import QueryLimits, to_query
