@@ -32,5 +32,5 @@ docs: .venv/.done
 clean:
 	rm -rf .venv .cache build *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.venv/.done: requirements.lock pyproject.toml setup.py scripts/setup.sh
+.venv/.done: requirements.lock pyproject.toml setup.py scripts/setup.sh $(wildcard proxy/encoders/*.pyx proxy/encoders/*.pxi)
 	@scripts/setup.sh

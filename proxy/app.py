@@ -15,6 +15,7 @@ from aiohttp import web
 
 from proxy.api.middleware import follow_request, refuse_while_draining
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
+from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining, ProxyError
 from proxy.keys import (
@@ -98,6 +99,8 @@ async def drain(service: Service, timeout_s: float, force: asyncio.Event) -> Non
 @asynccontextmanager
 async def run_service(settings: Settings) -> AsyncIterator[Service]:
     """Open operations listener, upstream and query listener; close them in reverse order."""
+    if IMPLEMENTATION == "python":
+        _log.warning("rows are encoded in Python, many times slower: no compiler at installation")
     counters = Counters()
     upstream = Upstream(settings, counters.count)
     lifecycle = Lifecycle(started_at=asyncio.get_running_loop().time())

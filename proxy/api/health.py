@@ -7,6 +7,7 @@ from importlib.metadata import version
 import orjson
 from aiohttp import web
 
+from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.deadline import Deadline
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining, ProxyError
@@ -43,6 +44,7 @@ async def get_stats(request: web.Request) -> web.Response:
             "version": version("pgsidecar"),
             "uptime_s": round(uptime_s, 3),
             "state": "draining" if lifecycle.is_draining else "running",
+            "rows": IMPLEMENTATION,
             "requests_running": len(lifecycle.running),
             **_upstream_stats(request.app[UPSTREAM]),
             "events": request.app[COUNTERS].snapshot(),
