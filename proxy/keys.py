@@ -38,6 +38,7 @@ class Exchange:
     row_count: int | None = None
     body_bytes: int | None = None  # where the response doesn't know
     error: ProxyError | None = None  # that came after the status line
+    is_client_gone: bool = False
 
 
 SETTINGS = web.AppKey("settings", Settings)

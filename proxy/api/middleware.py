@@ -34,9 +34,11 @@ async def follow_request(request: web.Request, handler: Handler) -> web.StreamRe
         response, error = await _answer(request, handler)
         _finish(request, response, error, perf_counter() - exchange.started_s)
     except asyncio.CancelledError:
-        request.app[COUNTERS].count(Event.CLIENT_DISCONNECTED)
+        exchange.is_client_gone = True
         raise
     finally:
+        if exchange.is_client_gone:
+            request.app[COUNTERS].count(Event.CLIENT_DISCONNECTED)
         lifecycle.running.discard(request_id)
         if not lifecycle.running:
             lifecycle.idle.set()

@@ -52,7 +52,7 @@ async def _answer(request: web.Request, stream: RowStream, form: StreamFormat) -
             counters.count(Event.STREAM_STALLED)
         await _fail(response, form.fail(build_problem(request, error), stream.row_count))
     except ConnectionError:
-        counters.count(Event.CLIENT_DISCONNECTED)
+        exchange.is_client_gone = True
         response.break_off()
     finally:
         exchange.row_count, exchange.body_bytes = stream.row_count, response.sent_bytes

@@ -37,7 +37,9 @@ class StreamBuffer(RowBuffer):
         end = super().feed_rows(data, start)
         if self.cut_by is not None:
             self.take_messages()
-        elif self._is_first or self.held_bytes >= FLUSH_BYTES:
+        if not self.held_bytes:
+            return end
+        if self._is_first or self.held_bytes >= FLUSH_BYTES:
             self._is_first = False
             self._wake.set()
             self._pause_if_full()
