@@ -15,14 +15,15 @@ from proxy.engine.flight import build_flight
 from proxy.errors import UpstreamUnavailable
 from proxy.wire.answer import Discard
 from tests.fixtures.backend_message import error
-from tests.fixtures.bouncer import VERSIONS, start_busy
+from tests.fixtures.bouncer import KINDS, start_busy
 from tests.fixtures.lane import poll_until
 from tests.fixtures.servers import (
-    BouncerKind,
     Upstream,
     describe_pgbouncer,
     describe_postgres,
     find_binary,
+    find_kind,
+    find_postgres_15,
     run_postgres,
 )
 from tests.fixtures.service import (
@@ -47,22 +48,37 @@ FULL = "limited"  # a role, and PgBouncer's database for it
 
 
 @pytest.fixture(scope="module")
-def server(home: Path) -> Iterator[EmbeddedPostgres]:
-    """A Postgres that nobody else uses."""
-    with run_postgres(home / "backend-loss") as running:
-        yield running
+def own_servers(home: Path) -> Iterator[dict[str, EmbeddedPostgres]]:
+    """Two Postgres that nobody else uses."""
+    with (
+        run_postgres(home / "backend-loss") as newest,
+        run_postgres(home / "backend-loss-15", find_postgres_15()) as oldest,
+    ):
+        yield {"postgres": newest, "postgres-15": oldest}
 
 
-@pytest.fixture(params=["postgres", *VERSIONS])
-def place(request, server: EmbeddedPostgres) -> Iterator[Upstream]:
+@pytest.fixture(params=["postgres", "postgres-15", *KINDS])
+def place_name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def server(place_name: str, own_servers: dict[str, EmbeddedPostgres]) -> EmbeddedPostgres:
+    """The Postgres that a test may stop."""
+    return own_servers.get(place_name, own_servers["postgres"])
+
+
+@pytest.fixture
+def place(place_name: str, server: EmbeddedPostgres) -> Iterator[Upstream]:
     """What the service connects to: that Postgres, or a PgBouncer in front of it."""
-    if request.param == "postgres":
+    if place_name.startswith("postgres"):
         yield describe_postgres(server)
         return
-    kind = BouncerKind(request.param, "transaction", LIMITS)
+    kind = find_kind(place_name)
+    options = {**kind.options, **LIMITS}
     forced = {FULL: f"dbname=app user={FULL}"}
     with LocalPgBouncer(
-        find_binary(kind.version), server.port, kind.pool_mode, LIMITS, forced
+        find_binary(kind.version), server.port, kind.pool_mode, options, forced
     ) as bouncer:
         yield describe_pgbouncer(bouncer, kind, server)
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.fixtures.bouncer import VERSIONS, command, run_own_bouncer, show, start_busy
+from tests.fixtures.bouncer import KINDS, SESSION_KINDS, command, run_own_bouncer, show, start_busy
 from tests.fixtures.servers import Upstream
 from tests.fixtures.service import (
     Client,
@@ -13,13 +13,14 @@ from tests.fixtures.service import (
     run_client,
 )
 
-pytestmark = pytest.mark.parametrize("version", VERSIONS)
+pytestmark = pytest.mark.parametrize("kind", KINDS)
 POOL = {"size": 3, "overflow": 0}
+BRIEF = {**POOL, "max_age_s": 1}  # a session pool is paused when its last client has left
 
 
-async def test_pause_within_the_wait_is_only_latency(servers, version):
-    with run_own_bouncer(servers, version) as upstream:
-        async with run_client(upstream, pool=POOL) as client:
+async def test_pause_within_the_wait_is_only_latency(servers, kind):
+    with run_own_bouncer(servers, kind) as upstream:
+        async with run_client(upstream, pool=BRIEF) as client:
             await command(upstream, "PAUSE app")
             running = asyncio.ensure_future(client.query("select 7 as n"))
             await poll(lambda: is_queued(upstream), "the statement doesn't reach PgBouncer")
@@ -30,9 +31,9 @@ async def test_pause_within_the_wait_is_only_latency(servers, version):
             await assert_nothing_left(client, upstream)
 
 
-async def test_pause_beyond_the_wait_is_told_and_over_with_resume(servers, version):
-    with run_own_bouncer(servers, version, query_wait_timeout="1") as upstream:
-        async with run_client(upstream, pool=POOL) as client:
+async def test_pause_beyond_the_wait_is_told_and_over_with_resume(servers, kind):
+    with run_own_bouncer(servers, kind, query_wait_timeout="1") as upstream:
+        async with run_client(upstream, pool=BRIEF) as client:
             await command(upstream, "PAUSE app")
             for reply in await asyncio.gather(*(client.query("select 1") for _ in range(6))):
                 assert (reply.status, reply.json["executed"]) == (503, "no")
@@ -42,21 +43,23 @@ async def test_pause_beyond_the_wait_is_told_and_over_with_resume(servers, versi
             await assert_nothing_left(client, upstream)
 
 
-async def test_ready_says_whether_a_statement_can_run(servers, version):
-    with run_own_bouncer(servers, version) as upstream:
-        async with run_client(upstream, pool=POOL) as client:
+async def test_ready_says_whether_a_statement_can_run(servers, kind):
+    with run_own_bouncer(servers, kind) as upstream:
+        async with run_client(upstream, pool=BRIEF) as client:
             assert (await client.operations("/ready")).status == 200
             await command(upstream, "PAUSE app")
             paused = await client.operations("/ready")
-            assert (paused.status, paused.json["title"]) == (503, "upstream_unavailable")
+            # a session pool lets nobody in before RESUME; the others let the statement wait
+            title = "pool_timeout" if kind in SESSION_KINDS else "upstream_unavailable"
+            assert (paused.status, paused.json["title"]) == (503, title)
             await command(upstream, "RESUME app")
             assert (await client.operations("/ready")).status == 200
             await assert_nothing_left(client, upstream)
 
 
 @pytest.mark.parametrize("word", ["RECONNECT", "RELOAD"])
-async def test_new_server_connections_and_configurations_are_invisible(servers, version, word):
-    with run_own_bouncer(servers, version) as upstream:
+async def test_new_server_connections_and_configurations_are_invisible(servers, kind, word):
+    with run_own_bouncer(servers, kind) as upstream:
         async with run_client(upstream, pool=POOL) as client:
             running = await start_busy(client, upstream)
             await command(upstream, word)
@@ -66,8 +69,8 @@ async def test_new_server_connections_and_configurations_are_invisible(servers, 
             await assert_nothing_left(client, upstream)
 
 
-async def test_kill_leaves_open_what_became_of_a_running_statement(servers, version):
-    with run_own_bouncer(servers, version) as upstream:
+async def test_kill_leaves_open_what_became_of_a_running_statement(servers, kind):
+    with run_own_bouncer(servers, kind) as upstream:
         async with run_client(upstream, pool=POOL) as client:
             running = await start_busy(client, upstream)
             await command(upstream, "KILL app")
@@ -79,8 +82,8 @@ async def test_kill_leaves_open_what_became_of_a_running_statement(servers, vers
             await assert_nothing_left(client, upstream)
 
 
-async def test_kill_of_idle_connections_is_invisible(servers, version):
-    with run_own_bouncer(servers, version) as upstream:
+async def test_kill_of_idle_connections_is_invisible(servers, kind):
+    with run_own_bouncer(servers, kind) as upstream:
         async with run_client(upstream, pool=POOL) as client:
             assert await values(client) == [42] * 6
             await command(upstream, "KILL app", "RESUME app")
@@ -89,16 +92,16 @@ async def test_kill_of_idle_connections_is_invisible(servers, version):
             await assert_nothing_left(client, upstream)
 
 
-async def test_disable_concerns_only_new_connections(servers, version):
-    with run_own_bouncer(servers, version) as upstream:
+async def test_disable_concerns_only_new_connections(servers, kind):
+    with run_own_bouncer(servers, kind) as upstream:
         async with run_client(upstream, pool=POOL) as client:
             await command(upstream, "DISABLE app")
             assert await values(client) == [42] * 6
             assert await failures(client) == 0
 
 
-async def test_disabled_database_serves_again_once_it_is_enabled(servers, version):
-    with run_own_bouncer(servers, version) as upstream:
+async def test_disabled_database_serves_again_once_it_is_enabled(servers, kind):
+    with run_own_bouncer(servers, kind) as upstream:
         await command(upstream, "DISABLE app")
         async with run_client(upstream, pool=POOL) as client:
             refused = await client.query("select 1")

@@ -6,17 +6,26 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.fixtures.bouncer import VERSIONS, hold_server, run_own_bouncer, show
+from tests.fixtures.bouncer import (
+    KINDS,
+    SESSION_KINDS,
+    SHARED_KINDS,
+    hold_server,
+    run_own_bouncer,
+    show,
+)
 from tests.fixtures.servers import Upstream
 from tests.fixtures.service import Client, Reply, assert_nothing_left, poll, run_client
 
-pytestmark = pytest.mark.parametrize("version", VERSIONS)
+everywhere = pytest.mark.parametrize("kind", KINDS)
+shared = pytest.mark.parametrize("kind", SHARED_KINDS)
 POOL = {"size": 3, "overflow": 0}
 
 
-async def test_statement_is_sent_once_more_after_query_wait_timeout(servers, version):
+@shared
+async def test_statement_is_sent_once_more_after_query_wait_timeout(servers, kind):
     limits = {"default_pool_size": "1", "query_wait_timeout": "1"}
-    with run_own_bouncer(servers, version, **limits) as upstream:
+    with run_own_bouncer(servers, kind, **limits) as upstream:
         async with run_client(upstream, pool=POOL) as client:
             async with hold_server(upstream):
                 running = asyncio.ensure_future(client.query("select 7 as n"))
@@ -26,9 +35,10 @@ async def test_statement_is_sent_once_more_after_query_wait_timeout(servers, ver
             await assert_recovered(client, upstream)
 
 
-async def test_statement_that_waits_in_vain_twice_may_be_sent_again_later(servers, version):
+@shared
+async def test_statement_that_waits_in_vain_twice_may_be_sent_again_later(servers, kind):
     limits = {"default_pool_size": "1", "query_wait_timeout": "1"}
-    with run_own_bouncer(servers, version, **limits) as upstream:
+    with run_own_bouncer(servers, kind, **limits) as upstream:
         async with run_client(upstream, pool=POOL) as client:
             async with hold_server(upstream):
                 reply = await client.query("select 1")
@@ -36,8 +46,9 @@ async def test_statement_that_waits_in_vain_twice_may_be_sent_again_later(server
             await assert_recovered(client, upstream)
 
 
-async def test_statement_over_its_deadline_in_pgbouncers_queue_costs_its_lane(servers, version):
-    with run_own_bouncer(servers, version, default_pool_size="1") as upstream:
+@shared
+async def test_statement_over_its_deadline_in_pgbouncers_queue_costs_its_lane(servers, kind):
+    with run_own_bouncer(servers, kind, default_pool_size="1") as upstream:
         async with run_client(upstream, pool=POOL) as client:
             async with hold_server(upstream):
                 started = time.monotonic()
@@ -49,8 +60,23 @@ async def test_statement_over_its_deadline_in_pgbouncers_queue_costs_its_lane(se
             assert await count(client, "connection_discarded") == 1
 
 
-async def test_fewer_connections_than_wanted_serve_everybody(servers, version):
-    with run_own_bouncer(servers, version, max_client_conn="3") as upstream:
+@pytest.mark.parametrize("kind", SESSION_KINDS)
+async def test_session_pool_without_a_free_server_executes_nothing(servers, kind):
+    limits = {"default_pool_size": "3", "query_wait_timeout": "1"}
+    with run_own_bouncer(servers, kind, **limits) as upstream:
+        async with AsyncExitStack() as stack, AsyncExitStack() as others:
+            for _ in range(3):
+                await others.enter_async_context(hold_server(upstream))
+            client = await stack.enter_async_context(run_client(upstream, pool=POOL))
+            assert_not_executed(await client.query("select 1"), "query_wait_timeout")
+            await others.aclose()
+            await poll(lambda: is_serving(client), "it doesn't recover")
+            await assert_recovered(client, upstream)
+
+
+@everywhere
+async def test_fewer_connections_than_wanted_serve_everybody(servers, kind):
+    with run_own_bouncer(servers, kind, max_client_conn="3") as upstream:
         async with run_client(upstream, pool={"size": 8, "overflow": 0}) as client:
             sleeps = (client.query("select pg_sleep(0.01)") for _ in range(50))
             assert {reply.status for reply in await asyncio.gather(*sleeps)} == {200}
@@ -58,8 +84,9 @@ async def test_fewer_connections_than_wanted_serve_everybody(servers, version):
             await assert_recovered(client, upstream)
 
 
-async def test_service_that_gets_no_connection_serves_once_there_is_one(servers, version):
-    with run_own_bouncer(servers, version, max_client_conn="2") as upstream:
+@everywhere
+async def test_service_that_gets_no_connection_serves_once_there_is_one(servers, kind):
+    with run_own_bouncer(servers, kind, max_client_conn="2") as upstream:
         async with AsyncExitStack() as stack, AsyncExitStack() as others:
             for _ in range(2):
                 await others.enter_async_context(hold_server(upstream))
@@ -70,10 +97,11 @@ async def test_service_that_gets_no_connection_serves_once_there_is_one(servers,
             await assert_recovered(client, upstream)
 
 
-async def test_query_timeout_leaves_open_what_became_of_the_statement(servers, version):
-    with run_own_bouncer(servers, version, query_timeout="1") as upstream:
+@everywhere
+async def test_query_timeout_leaves_open_what_became_of_the_statement(servers, kind):
+    with run_own_bouncer(servers, kind, query_timeout="1") as upstream:
         async with run_client(upstream, pool=POOL) as client:
-            reply = await client.query("select pg_sleep(3)")
+            reply = await client.query("select pg_sleep(2)")
             assert reply.status == 503
             assert "query timeout" in reply.json["detail"]
             assert (reply.json["executed"], reply.json["retryable"]) == ("unknown", False)
@@ -81,8 +109,9 @@ async def test_query_timeout_leaves_open_what_became_of_the_statement(servers, v
             await assert_recovered(client, upstream)
 
 
-async def test_client_idle_timeout_is_invisible(servers, version):
-    with run_own_bouncer(servers, version, client_idle_timeout="1") as upstream:
+@shared
+async def test_client_idle_timeout_is_invisible(servers, kind):
+    with run_own_bouncer(servers, kind, client_idle_timeout="1") as upstream:
         async with run_client(upstream, pool={**POOL, "idle_s": 60}) as client:
             await poll(lambda: has_no_client(upstream), "our idle connections stay open")
             await assert_recovered(client, upstream)

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 import pytest
 
 from proxy.dev.pgbouncer import LocalPgBouncer
-from tests.fixtures.bouncer import VERSIONS, start_busy
+from tests.fixtures.bouncer import KINDS, start_busy
 from tests.fixtures.process import is_alive
 from tests.fixtures.servers import (
     BouncerKind,
     Servers,
     Upstream,
     describe_pgbouncer,
-    find_binary,
+    find_kind,
+    run_pgbouncer,
 )
 from tests.fixtures.service import (
     Client,
@@ -27,16 +28,20 @@ from tests.fixtures.service import (
 POOL = {"size": 3, "overflow": 0, "max_age_s": 1}
 
 
-@pytest.fixture(params=VERSIONS)
-def bouncer(request, servers: Servers) -> Iterator[LocalPgBouncer]:
+@pytest.fixture(params=KINDS)
+def kind(request) -> BouncerKind:
+    return find_kind(request.param)
+
+
+@pytest.fixture
+def bouncer(kind: BouncerKind, servers: Servers) -> Iterator[LocalPgBouncer]:
     """A PgBouncer that the test ends; it may be entered again."""
-    with LocalPgBouncer(find_binary(request.param), servers.postgres().port) as running:
+    with run_pgbouncer(kind, servers.postgres()) as running:
         yield running
 
 
 @pytest.fixture
-def bounced(bouncer: LocalPgBouncer, servers: Servers) -> Upstream:
-    kind = BouncerKind(bouncer.binary.parent.name, "transaction")
+def bounced(bouncer: LocalPgBouncer, kind: BouncerKind, servers: Servers) -> Upstream:
     return describe_pgbouncer(bouncer, kind, servers.postgres())
 
 
