@@ -17,6 +17,8 @@ from proxy.query.models import Query
 from proxy.query.params import INFERRED
 from proxy.wire.answer import Answer
 
+ROLLED_BACK = b"ROLLBACK\0"  # what COMMIT of a failed transaction says: no error, and no success
+
 
 def check_answer(answer: Answer, query: Query) -> None:
     """Raise what a complete answer has against being a success."""
@@ -41,7 +43,7 @@ def check_answer(answer: Answer, query: Query) -> None:
     if answer.status != "I":
         detail = "a transaction was left open; it was rolled back"
         raise StatementNotAllowed(detail, phase="execute")
-    if answer.end_tag == b"ROLLBACK\0" and not query.dry_run:
+    if ROLLED_BACK in (answer.tag, answer.end_tag) and not query.dry_run:
         raise ProxyError("COMMIT was answered by ROLLBACK", phase="commit")
 
 

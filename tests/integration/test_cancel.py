@@ -17,6 +17,7 @@ from proxy.wire.answer import Discard
 from proxy.wire.cancel import cancel_statement
 from proxy.wire.rowset import RowSet
 from tests.fixtures.lane import poll_until
+from tests.fixtures.servers import BOUNCERS
 from tests.fixtures.service import build_settings
 from tests.fixtures.tcp_proxy import TcpProxy
 
@@ -80,8 +81,9 @@ async def cancel_slowly(lane):
     await cancel_statement(lane)
 
 
-async def test_cancel_at_the_moment_of_the_end_never_hits_the_next_statement(upstream):
-    async with start(upstream.dsn) as (lanes, tallies):
+@pytest.mark.parametrize("name", ["postgres", "postgres-15", *BOUNCERS])
+async def test_cancel_at_the_moment_of_the_end_never_hits_the_next_statement(servers, name):
+    async with start(servers.upstream(name).dsn) as (lanes, tallies):
         assert await count_victims(lanes, ROUNDS) == 0
         assert tallies[Event.STATEMENT_CANCELLED].count > ROUNDS / 2
         assert tallies[Event.CONNECTION_DISCARDED].count == 0
