@@ -57,9 +57,12 @@ def _encode_json(text: bytes) -> bytes:
 
 
 def _encode_bytea(text: bytes) -> bytes:
-    """Encode bytes as base64, from the hex format or the escape format of bytea_output."""
-    data = unhexlify(text[2:]) if text.startswith(b"\\x") else _BYTEA_ESCAPE.sub(_byte, text)
-    return _quote(b2a_base64(data, newline=False))
+    return _quote(b2a_base64(decode_bytea(text), newline=False))
+
+
+def decode_bytea(text: bytes) -> bytes:
+    """Read bytes in the hex format or the escape format of bytea_output."""
+    return unhexlify(text[2:]) if text.startswith(b"\\x") else _BYTEA_ESCAPE.sub(_byte, text)
 
 
 def _byte(match: re.Match[bytes]) -> bytes:

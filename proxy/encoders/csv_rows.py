@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from proxy.encoders.kind import Cell, Kind, find_cell
 from proxy.encoders.row_encoder import RowShape, describe_columns, refuse_unreadable
+from proxy.encoders.rows import quote_csv
 from proxy.encoders.stitcher import Stitcher
 from proxy.sql.types import SqlType
 from proxy.wire.messages import Field
@@ -28,8 +29,8 @@ class CsvEncoder:
 
     def header(self) -> bytes:
         """Encode the line of names."""
-        names = (column.name.encode() for column in self.columns)
-        return b",".join(b'"' + name.replace(b'"', b'""') + b'"' for name in names) + _LINE_END
+        names = (quote_csv(column.name.encode(), b"") for column in self.columns)
+        return b",".join(names) + _LINE_END
 
     def encode(self, messages: bytes) -> bytes:
         """Encode a run of complete DataRow messages.

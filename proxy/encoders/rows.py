@@ -103,6 +103,11 @@ class Stitcher:
 
     def _encode_csv(self, text: bytes) -> bytes:
         text.decode()  # refuses what isn't UTF-8
-        if text and text != self._null and _CSV_SPECIAL.search(text) is None:
-            return text
-        return b'"' + text.replace(b'"', b'""') + b'"'
+        return quote_csv(text, self._null)
+
+
+def quote_csv(text: bytes, null: bytes) -> bytes:
+    """Put quotes around what would be read as something else without them."""
+    if text and text != null and _CSV_SPECIAL.search(text) is None:
+        return text
+    return b'"' + text.replace(b'"', b'""') + b'"'

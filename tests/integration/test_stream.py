@@ -1,12 +1,24 @@
 """POST /v1/stream: rows as they come, in every format."""
 
+import asyncio
 import csv
+import gzip
 import io
+import sys
+from decimal import Decimal
 
+import aiohttp
+import nanoarrow as na
+import orjson
 import pytest
 
 from tests.fixtures.service import assert_nothing_left, run_client
 from tests.fixtures.stream import FAILS_LATE, NUMBERS, stream
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import decompress as unzstd
+else:
+    from backports.zstd import decompress as unzstd
 
 pytestmark = pytest.mark.matrix
 TYPES = (
@@ -133,3 +145,62 @@ async def test_a_type_that_was_never_met_is_looked_up_beside(client, upstream):
     sql = "select '{a,b}'::pg_catalog.name[] as known, '1:2'::pg_catalog.tsvector as v"
     columns = (await stream(client, sql)).lines[0]["meta"]["columns"]
     assert [column["type"] for column in columns] == ["name[]", "tsvector"]
+
+
+async def test_arrow_is_read_by_arrow(client):
+    columns = "n::int8 as n, n::numeric(8, 2) as d, array[n, null] as a"
+    sql = f"select {columns} from generate_series(1, 3) n"
+    answer = await stream(client, sql, query={"format": "arrow"})
+    assert answer.headers["Content-Type"] == "application/vnd.apache.arrow.stream"
+    rows = na.ArrayStream.from_readable(answer.body).read_all().to_pylist()
+    assert rows[-1] == {"n": 3, "d": Decimal("3.00"), "a": [3, None]}
+    assert len(rows) == 3
+
+
+@pytest.mark.parametrize(("coding", "expand"), [("gzip", gzip.decompress), ("zstd", unzstd)])
+async def test_a_stream_is_compressed_as_asked(client, coding, expand):
+    """As raw bytes, since the client's library would expand them itself."""
+    options = {"json": {"sql": NUMBERS, "params": [50_000]}, "headers": {"Accept-Encoding": coding}}
+    url = f"{client.service.url}/v1/stream"
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as session,
+        session.post(url, **options) as response,
+    ):
+        body = await response.read()
+    assert response.headers["Content-Encoding"] == coding
+    lines = expand(body).splitlines()
+    assert (len(lines), orjson.loads(lines[-1])["end"]["row_count"]) == (50_002, 50_000)
+
+
+@pytest.mark.parametrize(
+    ("query", "mistake"),
+    [
+        ({"format": "xml"}, "format must be one of"),
+        ({"format": "json", "envelope": "bare"}, "envelope is for format=ndjson"),
+        ({"null": "-"}, "null is for format=csv"),
+        ({"format": "csv", "null": "a,b"}, "null must be printable"),
+        ({"format": "csv", "header": "no"}, "header must be true or false"),
+        ({"envelope": "full"}, "envelope must be bare"),
+        ({"limit": "1"}, "'limit' can't stand in the query string"),
+    ],
+)
+async def test_an_option_that_is_wrong_says_how_it_would_be_right(client, query, mistake):
+    answer = await stream(client, "select 1", query=query)
+    assert (answer.status, answer.json["title"]) == (400, "invalid_request")
+    assert mistake in answer.json["detail"]
+
+
+async def test_a_client_that_takes_none_of_our_formats_is_told(client):
+    answer = await stream(client, "select 1", headers={"Accept": "text/html"})
+    assert (answer.status, answer.json["title"]) == (406, "not_acceptable")
+
+
+@pytest.mark.parametrize(("wish", "status"), [("?format=csv", b"505"), ("?format=json", b"200")])
+async def test_http_1_0_gets_only_what_says_its_own_end(client, wish, status):
+    host, port = client.service.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /v1/stream{wish} HTTP/1.0\r\nContent-Type: application/sql\r\n"
+    writer.write(f"{head}Content-Length: 8\r\n\r\nselect 1".encode())
+    answer = await reader.read()
+    writer.close()
+    assert answer.split()[1] == status

@@ -1,0 +1,96 @@
+"""DataRow messages as an Arrow stream: schema, record batches, end.
+
+Source: the Arrow project, "Columnar Format", Serialization and Interprocess Communication.
+"""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+import nanoarrow as na
+from nanoarrow.ipc import StreamWriter
+
+from proxy.encoders.arrow_column import TEXT, ArrowColumn, Cells, find_column
+from proxy.errors import EncodingFailed
+from proxy.sql.types import SqlType
+from proxy.wire.messages import HEADER_BYTES, INT4, Field
+from proxy.wire.rowset import parse_data_row
+
+
+class ArrowEncoder:
+    """Encodes the rows of one RowDescription; repeated names stay as they are."""
+
+    def __init__(self, fields: Sequence[Field], types: Mapping[int, SqlType]) -> None:
+        self._fields = fields
+        self._columns = [find_column(types.get(field.type_oid), field.typmod) for field in fields]
+        self._schema: Any = None  # nanoarrow's, once it's decided
+        self._out = BytesIO()
+        self._writer = StreamWriter.from_writable(self._out)
+
+    def head(self, first: bytes) -> bytes:
+        """Decide the types, and write the schema.
+
+        A column of `first` with a value that its type can't hold becomes text.
+        """
+        rows = self._split(first)
+        self._columns = list(map(_settle, self._columns, rows))
+        self._schema = na.struct(
+            [
+                na.c_schema(column.schema).modify(name=field.name)
+                for field, column in zip(self._fields, self._columns, strict=True)
+            ]
+        )
+        self._writer.write_stream(na.c_array_stream([], schema=self._schema))
+        return self._take()
+
+    def encode(self, messages: bytes) -> bytes:
+        """Write one record batch.
+
+        Raises:
+            EncodingFailed: a value doesn't fit the type of its column, or isn't UTF-8.
+        """
+        cells = self._split(messages)
+        children = list(map(_build, self._fields, self._columns, cells))
+        length = len(cells[0]) if cells else 0
+        self._writer.write_array(
+            na.c_array_from_buffers(self._schema, length, [None], children=children)
+        )
+        return self._take()
+
+    def end(self) -> bytes:
+        """Write the end of the stream."""
+        self._writer.close()
+        return self._take()
+
+    def _split(self, messages: bytes) -> list[Cells]:
+        """Split a run of DataRow messages into the cells of each column."""
+        rows, position = [], 0
+        while position < len(messages):
+            end = position + 1 + INT4.unpack_from(messages, position + 1)[0]
+            rows.append(parse_data_row(messages[position + HEADER_BYTES : end]))
+            position = end
+        return list(zip(*rows, strict=True)) if rows else [() for _ in self._fields]
+
+    def _take(self) -> bytes:
+        data = self._out.getvalue()
+        self._out.seek(0)
+        self._out.truncate()
+        return data
+
+
+def _settle(column: ArrowColumn, cells: Cells) -> ArrowColumn:
+    try:
+        column.build(cells)
+    except (ValueError, OverflowError):
+        return TEXT
+    return column
+
+
+def _build(field: Field, column: ArrowColumn, cells: Cells) -> Any:
+    try:
+        return column.build(cells)
+    except (ValueError, OverflowError) as cause:
+        raise EncodingFailed(
+            f"a value of column '{field.name}' doesn't fit the Arrow type that the first rows "
+            "gave it; cast the column to text"
+        ) from cause

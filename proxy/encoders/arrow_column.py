@@ -1,0 +1,173 @@
+"""Columns of Postgres text as Arrow arrays: docs/adr/0014-arrow-types.md."""
+
+import re
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import partial
+from itertools import accumulate
+from typing import Any, TypeAlias
+
+import nanoarrow as na
+
+from proxy.encoders.cell import decode_bytea
+from proxy.sql.types import SqlType
+
+Cells: TypeAlias = Sequence[bytes | None]
+Buffers: TypeAlias = tuple[list[Any], list[Any]]  # of the array, without its validity; children
+
+MAX_PRECISION = 38  # of decimal128
+_TYPMOD_BASE = 4  # bytes of header that Postgres counts in
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # for timestamps without a zone
+_EPOCH_UTC = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_MICROSECOND = timedelta(microseconds=1)
+_ELEMENT = re.compile(rb'"((?:[^"\\]|\\.)*+)"|([^{}",;]+)', re.DOTALL)
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowColumn:
+    """How one column becomes Arrow: its type there, and the buffers of its values.
+
+    `fill` raises ValueError or OverflowError for a value that the type can't hold.
+    """
+
+    schema: Any  # nanoarrow's Schema
+    fill: Callable[[Cells], Buffers]
+
+    def build(self, cells: Cells) -> Any:
+        """Build the Arrow array of these cells."""
+        buffers, children = self.fill(cells)
+        return na.c_array_from_buffers(
+            self.schema, len(cells), [_validity(cells), *buffers], children=children
+        )
+
+
+def find_column(kind: SqlType | None, typmod: int) -> ArrowColumn:
+    """Find the way of a type; text where Arrow has nothing for it."""
+    if kind is None:
+        return TEXT
+    if kind.element is not None:
+        item = find_column(kind.element, typmod)
+        return ArrowColumn(na.list_(item.schema), partial(_fill_list, item))
+    if kind.name == "numeric":
+        return _find_decimal(typmod)
+    return _BY_NAME.get(kind.name, TEXT)
+
+
+def _find_decimal(typmod: int) -> ArrowColumn:
+    """Read precision and scale from the modifier, as numeric_typmod_precision() does."""
+    packed = typmod - _TYPMOD_BASE
+    precision, scale = packed >> 16 & 0xFFFF, packed & 0x7FF
+    if typmod < 0 or not scale <= precision <= MAX_PRECISION:  # a negative scale looks too large
+        return TEXT
+    return ArrowColumn(na.decimal128(precision, scale), partial(_fill_decimals, precision, scale))
+
+
+def _validity(cells: Cells) -> bytes | None:
+    if None not in cells:
+        return None
+    return _pack(cell is not None for cell in cells)
+
+
+def _pack(bits: Any) -> bytes:
+    """Pack booleans into bits, the first one lowest."""
+    digits = "".join("1" if bit else "0" for bit in bits)[::-1]
+    return int(digits or "0", 2).to_bytes((len(digits) + 7) // 8, "little")
+
+
+def _fill_numbers(code: str, parse: Callable[[bytes], Any], cells: Cells) -> Buffers:
+    return [array(code, [0 if cell is None else parse(cell) for cell in cells])], []
+
+
+def _fill_booleans(cells: Cells) -> Buffers:
+    return [_pack(cell == b"t" for cell in cells)], []
+
+
+def _fill_decimals(precision: int, scale: int, cells: Cells) -> Buffers:
+    limit = 10**precision
+
+    def to_bytes(cell: bytes | None) -> bytes:
+        whole, _, fraction = (cell or b"0").partition(b".")
+        number = int(whole + fraction.ljust(scale, b"0"))
+        if abs(number) >= limit:
+            raise OverflowError
+        return number.to_bytes(16, "little", signed=True)
+
+    return [b"".join(map(to_bytes, cells))], []
+
+
+def _fill_text(cells: Cells) -> Buffers:
+    for cell in cells:
+        if cell is not None and not cell.isascii():
+            cell.decode()  # refuses what isn't UTF-8
+    return _fill_bytes(cells)
+
+
+def _fill_binary(cells: Cells) -> Buffers:
+    return _fill_bytes([None if cell is None else decode_bytea(cell) for cell in cells])
+
+
+def _fill_bytes(cells: Cells) -> Buffers:
+    values = [cell or b"" for cell in cells]
+    return [array("i", [0, *accumulate(map(len, values))]), b"".join(values)], []
+
+
+def _fill_list(item: ArrowColumn, cells: Cells) -> Buffers:
+    lists = [() if cell is None else _read_array(cell) for cell in cells]
+    offsets = array("i", [0, *accumulate(map(len, lists))])
+    return [offsets], [item.build([element for elements in lists for element in elements])]
+
+
+def _read_array(text: bytes) -> list[bytes | None]:
+    """Read the elements of an array of one dimension that counts from 1."""
+    if not text.startswith(b"{") or text.startswith(b"{{"):
+        raise ValueError("not a plain array")
+    return [
+        _ESCAPED.sub(rb"\1", match[1]) if match[2] is None else _read_word(match[2])
+        for match in _ELEMENT.finditer(text)
+    ]
+
+
+def _read_word(word: bytes) -> bytes | None:
+    return None if word == b"NULL" else word
+
+
+def _days(text: bytes) -> int:
+    return date.fromisoformat(text.decode()).toordinal() - _EPOCH.toordinal()
+
+
+def _microseconds(epoch: datetime, text: bytes) -> int:
+    moment = datetime.fromisoformat(text.decode())
+    if moment.tzinfo is None and epoch.tzinfo is not None:
+        raise ValueError("no zone")
+    return (moment - epoch) // _MICROSECOND
+
+
+def _time_of_day(text: bytes) -> int:
+    moment = time.fromisoformat(text.decode())
+    return (datetime.combine(_EPOCH, moment) - _EPOCH) // _MICROSECOND
+
+
+def _numbers(schema: Any, code: str, parse: Callable[[bytes], Any]) -> ArrowColumn:
+    return ArrowColumn(schema, partial(_fill_numbers, code, parse))
+
+
+TEXT = ArrowColumn(na.string(), _fill_text)
+_BY_NAME = {
+    "bool": ArrowColumn(na.bool_(), _fill_booleans),
+    "bytea": ArrowColumn(na.binary(), _fill_binary),
+    "int2": _numbers(na.int16(), "h", int),
+    "int4": _numbers(na.int32(), "i", int),
+    "int8": _numbers(na.int64(), "q", int),
+    "oid": _numbers(na.uint32(), "I", int),
+    "float4": _numbers(na.float32(), "f", float),
+    "float8": _numbers(na.float64(), "d", float),
+    "date": _numbers(na.date32(), "i", _days),
+    "time": _numbers(na.time64("us"), "q", _time_of_day),
+    "timestamp": _numbers(na.timestamp("us"), "q", partial(_microseconds, _EPOCH)),
+    "timestamptz": _numbers(
+        na.timestamp("us", timezone="UTC"), "q", partial(_microseconds, _EPOCH_UTC)
+    ),
+}
