@@ -39,9 +39,9 @@ async def _answer(request: web.Request, stream: RowStream, form: StreamFormat) -
     stall_s = request.app[SETTINGS].limits.stream_stall_s
     response = StreamedResponse(request, form.content_type, stall_s)
     set_headers(response, exchange, list_timings(exchange))
-    await response.prepare(request)
-    counters.count(Event.STREAM_STARTED)
     try:
+        await response.prepare(request)
+        counters.count(Event.STREAM_STARTED)
         await _send(response, stream, form)
     except ProxyError as error:
         if error.phase == "execute":

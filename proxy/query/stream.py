@@ -165,4 +165,4 @@ class StreamRunner:
                 yield stream
             finally:
                 flight.cancel()
-                await asyncio.wait([flight])
+                await asyncio.gather(flight, return_exceptions=True)  # whoever is here knows why

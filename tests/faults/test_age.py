@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.fixtures.bouncer import VERSIONS, run_own_bouncer, show
+from tests.fixtures.bouncer import KINDS, run_own_bouncer, show
 from tests.fixtures.servers import Upstream
 from tests.fixtures.service import Client, assert_nothing_left, observe, poll, run_client
 
@@ -26,9 +26,9 @@ async def test_idle_service_lets_go_of_every_connection(servers, idle_s):
         await assert_replaced(client, upstream)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-async def test_idle_service_lets_go_of_every_connection_to_pgbouncer(servers, version):
-    with run_own_bouncer(servers, version) as upstream:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_idle_service_lets_go_of_every_connection_to_pgbouncer(servers, kind):
+    with run_own_bouncer(servers, kind) as upstream:
         async with serve(upstream) as client:
             await fill(client)
             await poll(lambda: has_no_client(upstream), "a connection outlives its age")
