@@ -8,6 +8,7 @@ main() {
     echo "Setting up .venv ..." >&2
     is_python_fit .venv/bin/python || create_environment
     install_with_uv || install_with_pip
+    rm -f proxy/encoders/_rows*.so # else an old one would serve where the new one can't be built
     .venv/bin/python -m pip install -q --no-deps --no-build-isolation -e .
     touch .venv/.done
 }

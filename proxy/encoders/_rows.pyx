@@ -14,6 +14,8 @@ cdef enum:
     HEADER = 5  # type byte and length
 cdef enum:
     PREFIX = 7  # header and number of cells
+cdef enum:
+    NULL_SIZE = -1
 
 
 cdef inline int read_int4(const unsigned char* text) noexcept:
@@ -34,7 +36,7 @@ cdef inline Py_ssize_t message_end(const unsigned char* data, Py_ssize_t at, Py_
 
 
 def scan_rows(bytes data, Py_ssize_t start, Py_ssize_t max_rows, Py_ssize_t max_bytes):
-    """Walk a run of complete DataRow messages: proxy/encoders/scan.py."""
+    """Walk a run of complete DataRow messages; rows.py says more."""
     cdef const unsigned char* text = <const unsigned char*>PyBytes_AS_STRING(data)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data), at = start, kept = start, rows = 0, end
     cdef bint is_open = True
@@ -101,10 +103,10 @@ cdef class Stitcher:
             size = read_int4(text)
             text += 4
             self.add(out, <bytes>self.prefixes[place])
-            if size < 0:
+            if size == NULL_SIZE:
                 self.add(out, self.null)
                 continue
-            if size > end - text:
+            if size < 0 or size > end - text:
                 raise ValueError("a malformed DataRow")
             if self.is_csv:
                 self.stitch_csv_cell(out, self.cells[place].kind, text, size)

@@ -9,6 +9,7 @@ from proxy.wire.messages import DATA_ROW, HEADER_BYTES, INT2, INT4
 
 _CSV_SPECIAL = re.compile(rb'[",\r\n]|^\s|\s\Z')
 _MALFORMED = "a malformed DataRow"
+_NULL_SIZE = -1
 
 
 def scan_rows(data: bytes, start: int, max_rows: int, max_bytes: int) -> tuple[int, int, int]:
@@ -82,11 +83,13 @@ class Stitcher:
                 raise ValueError(_MALFORMED)
             (size,) = INT4.unpack_from(body, position)
             position += INT4.size
-            if size > len(body) - position:
+            if size == _NULL_SIZE:
+                parts += (prefix, self._null)
+                continue
+            if not 0 <= size <= len(body) - position:
                 raise ValueError(_MALFORMED)
-            value = encode(body[position : position + size]) if size >= 0 else self._null
-            parts += (prefix, value)
-            position += max(size, 0)
+            parts += (prefix, encode(body[position : position + size]))
+            position += size
         if position != len(body):
             raise ValueError(_MALFORMED)
         parts.append(self._closing)

@@ -1,7 +1,6 @@
 """DataRow messages as rows of JSON."""
 
 import base64
-import struct
 
 import orjson
 import pytest
@@ -13,16 +12,11 @@ from proxy.encoders.row_encoder import Column, RowEncoder, RowShape
 from proxy.errors import EncodingFailed
 from proxy.sql.types import BUILTIN, type_by_name
 from proxy.wire.messages import Field
+from tests.fixtures.backend_message import data_row
 
 
 def field(name, type_oid=25):
     return Field(name, 16400, 1, type_oid, -1, -1, 0)
-
-
-def data_row(*cells):
-    sized = (b"\xff" * 4 if c is None else struct.pack("!i", len(c)) + c for c in cells)
-    body = struct.pack("!h", len(cells)) + b"".join(sized)
-    return b"D" + struct.pack("!i", 4 + len(body)) + body
 
 
 def encode_cell(type_name, text, **shape):

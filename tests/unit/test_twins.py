@@ -94,6 +94,7 @@ def test_a_damaged_message_is_refused_by_both(columns, data):
         b"\0\1\0\0\0",
         b"\0\1\0\0\0\2x",
         b"\0\1\x7f\xff\xff\xffx",
+        b"\0\1\xff\xff\xff\xfe",
         b"\0\1\0\0\0\1xy",
         b"\0\2\0\0\0\1x\0\0\0\1y",
     ],
