@@ -52,7 +52,7 @@ async def test_statistics_show_pool_upstream_and_events(client: Client, upstream
     await client.value("select 1")
     stats = (await client.operations("/stats")).json
     assert stats.keys() == {
-        *("version", "uptime_s", "state", "requests_running"),
+        *("version", "uptime_s", "state", "rows", "requests_running"),
         *("upstream", "session", "pool", "events"),
     }
     assert stats["state"] == "running"
