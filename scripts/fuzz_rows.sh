@@ -20,5 +20,5 @@ settings.load_profile("deep")
 PROFILE
 sanitizers=$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so)
 LD_PRELOAD=$sanitizers ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=$folder \
-    "$python" -m pytest -q -p deep -p no:cacheprovider --override-ini addopts= --timeout 1200 \
+    "$python" -m pytest -q --capture=sys -p deep -p no:cacheprovider --override-ini addopts= --timeout 1200 \
     tests/unit/test_twins.py tests/unit/test_rows.py
