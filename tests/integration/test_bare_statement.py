@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.fixtures.notes import open_notes
 from tests.fixtures.service import assert_nothing_left, observe
 from tests.fixtures.wired import run_wired
 
@@ -25,8 +24,8 @@ COMMITS = "do $$ begin insert into notes (id) values (7); commit; {then}; end $$
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def notes(upstream):
-    async with open_notes(upstream), observe(upstream) as admin:
+async def stay(upstream, notes):
+    async with observe(upstream) as admin:
         await admin.execute("create procedure stay() language plpgsql as $$ begin end $$")
         yield
         await admin.execute("drop procedure stay")
@@ -34,17 +33,11 @@ async def notes(upstream):
 
 
 @pytest.fixture(scope="module")
-async def service(upstream, notes):
+async def service(upstream):
     """As superuser, who may create a database; with a setting for every statement."""
     session = {"allowed_roles": ["clerk"], "settings": {"app.x": "1"}}
     async with run_wired(upstream, "postgres", session=session) as wired:
         yield wired
-
-
-@pytest.fixture
-async def wired(service, upstream):
-    yield service
-    await assert_nothing_left(service.client, upstream)
 
 
 @pytest.fixture

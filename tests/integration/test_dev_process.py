@@ -9,7 +9,11 @@ from proxy.dev import process
 from proxy.dev.process import StartFailed, place_in_reach, run_server
 from tests.fixtures.process import is_alive
 
-IS_ROOT = os.geteuid() == 0
+
+@pytest.fixture
+def as_root(monkeypatch):
+    """Be taken for root, whoever runs the tests."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
 
 
 def test_server_that_never_gets_ready_is_stopped(tmp_path, monkeypatch):
@@ -41,7 +45,7 @@ def test_silent_death_says_so(tmp_path):
         pass
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="only root gives its rights away")
+@pytest.mark.usefixtures("as_root")
 def test_programs_below_a_closed_home_are_copied_once(tmp_path, home, monkeypatch):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
@@ -54,7 +58,7 @@ def test_programs_below_a_closed_home_are_copied_once(tmp_path, home, monkeypatc
     assert [list(folder.iterdir()) for folder in (home / "programs").iterdir()] == [[copy]]
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="only root gives its rights away")
+@pytest.mark.usefixtures("as_root")
 def test_copy_that_another_process_finished_first_is_taken(tmp_path, home, monkeypatch):
     closed = tmp_path / "raced"
     closed.mkdir(mode=0o700)
@@ -66,7 +70,7 @@ def test_copy_that_another_process_finished_first_is_taken(tmp_path, home, monke
     assert list(cache.iterdir()) == [copy.parent]
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="an ordinary user needs no setpriv")
+@pytest.mark.usefixtures("as_root")
 def test_root_without_setpriv_is_told_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StartFailed, match="util-linux"):

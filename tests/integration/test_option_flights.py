@@ -2,8 +2,6 @@
 
 import pytest
 
-from tests.fixtures.notes import open_notes
-from tests.fixtures.service import assert_nothing_left
 from tests.fixtures.wired import run_wired
 
 pytestmark = pytest.mark.matrix
@@ -20,22 +18,10 @@ BLOCKS = [ISOLATION, READ_ONLY, ALL]
 LATE = "update seats set position = position % 2 + 1 where id in (3, 4) returning id"
 
 
-@pytest.fixture(scope="module", autouse=True)
-async def notes(upstream):
-    async with open_notes(upstream):
-        yield
-
-
 @pytest.fixture(scope="module")
 async def service(upstream, notes):
     async with run_wired(upstream, session={"allowed_roles": ["clerk", "nobody"]}) as wired:
         yield wired
-
-
-@pytest.fixture
-async def wired(service, upstream):
-    yield service
-    await assert_nothing_left(service.client, upstream)
 
 
 @pytest.fixture

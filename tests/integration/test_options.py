@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.fixtures.notes import open_notes
-from tests.fixtures.service import assert_nothing_left, observe, poll
+from tests.fixtures.service import observe, poll
 from tests.fixtures.wired import run_wired
 
 pytestmark = pytest.mark.matrix
@@ -16,22 +15,10 @@ SWITCH_OFF = "set_config('transaction_read_only', 'off', true)"
 UPDATE = "update notes set n = n + 1 where id = 1"
 
 
-@pytest.fixture(scope="module", autouse=True)
-async def notes(upstream):
-    async with open_notes(upstream):
-        yield
-
-
 @pytest.fixture(scope="module")
 async def service(upstream, notes):
     async with run_wired(upstream, session={"allowed_roles": ["clerk"]}) as wired:
         yield wired
-
-
-@pytest.fixture
-async def wired(service, upstream):
-    yield service
-    await assert_nothing_left(service.client, upstream)
 
 
 @pytest.fixture
