@@ -123,12 +123,14 @@ cdef class Stitcher:
     cdef int stitch_csv_cell(
         self, Output out, int kind, const unsigned char* text, Py_ssize_t size
     ) except -1:
+        cdef Py_ssize_t start = out.used
         if kind == BOOL:
-            return write_bool(out, text, size)
+            write_bool(out, text, size)
+            return self.tell_from_null(out, start)
         if kind == MOMENT and moment_size(text, size):
             out.reserve(size + 3)
             put_moment(out, text, size)
-            return 0
+            return self.tell_from_null(out, start)
         check_utf8(text, size)
         if not self.needs_quotes(text, size):
             return out.add(<const char*>text, size)
@@ -141,9 +143,24 @@ cdef class Stitcher:
         for at in range(size):
             if CSV_SPECIAL[text[at]]:
                 return True
+        if size == 2 and memcmp(text, b"\\.", 2) == 0:  # COPY before 17 takes it for the end
+            return True
+        return self.is_null_text(<const char*>text, size)
+
+    cdef inline bint is_null_text(self, const char* text, Py_ssize_t size) noexcept:
         if size != PyBytes_GET_SIZE(self.null):
             return False
         return memcmp(text, PyBytes_AS_STRING(self.null), size) == 0
+
+    cdef int tell_from_null(self, Output out, Py_ssize_t start) except -1:
+        """Put quotes around what was written last, if it looks like NULL."""
+        cdef Py_ssize_t size = out.used - start
+        if not self.is_null_text(out.start + start, size):
+            return 0
+        out.used = start
+        return write_csv_quoted(
+            out, <const unsigned char*>PyBytes_AS_STRING(self.null), size
+        )
 
 
 cdef char CSV_SPECIAL[256]

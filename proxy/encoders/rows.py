@@ -7,7 +7,7 @@ from proxy.encoders.cell import cell_encoder, encode_bool, iso_moment
 from proxy.encoders.kind import Cell, Kind
 from proxy.wire.messages import DATA_ROW, HEADER_BYTES, INT2, INT4
 
-_CSV_SPECIAL = re.compile(rb'[",\r\n]|^\s|\s\Z')
+_CSV_SPECIAL = re.compile(rb'[",\r\n]|^\s|\s\Z|^\\\.\Z')  # COPY before 17 takes \. for the end
 _MALFORMED = "a malformed DataRow"
 _NULL_SIZE = -1
 
@@ -97,12 +97,14 @@ class Stitcher:
 
     def _find_csv_encoder(self, cell: Cell) -> Callable[[bytes], bytes]:
         if cell.kind is Kind.BOOL:
-            return encode_bool
+            return self._encode_csv_bool
         return self._encode_csv_moment if cell.kind is Kind.MOMENT else self._encode_csv
 
+    def _encode_csv_bool(self, text: bytes) -> bytes:
+        return quote_csv(encode_bool(text), self._null)
+
     def _encode_csv_moment(self, text: bytes) -> bytes:
-        moment = iso_moment(text)
-        return self._encode_csv(text) if moment is None else moment
+        return self._encode_csv(iso_moment(text) or text)
 
     def _encode_csv(self, text: bytes) -> bytes:
         text.decode()  # refuses what isn't UTF-8

@@ -27,6 +27,7 @@ SPECIAL = st.sampled_from(
         b"\xf4\x90\x80\x80",
         b"\xc0\xaf",
         b"t",
+        b"\\.",
         b"",
     )
 )
@@ -64,7 +65,7 @@ def test_any_values_of_any_kinds_become_the_same_json(columns, count):
 
 @given(
     st.lists(st.tuples(st.sampled_from(CSV_KINDS), st.none() | VALUES), max_size=5),
-    st.sampled_from((b"", b"NULL", b"a")),
+    st.sampled_from((b"", b"NULL", b"a", b"true", b"03:04:05-07:00")),
 )
 def test_any_values_become_the_same_csv(columns, null):
     cells = [Cell(kind) for kind, _ in columns]
