@@ -14,7 +14,7 @@ SESSION = {
     "settings": {"app.secret": SECRET, "work_mem": "4321kB"},
     "hooks": [f"set app.password = '{SECRET}'"],
 }
-VALUES = (SECRET, "Tokyo", "4321")
+VALUES = (SECRET, "Tokyo", "4321kB")  # a bare number may stand in a time
 
 
 @pytest.fixture

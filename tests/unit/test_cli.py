@@ -189,6 +189,7 @@ def test_serve_with_a_dsn_starts_nothing_embedded(start, home, postgres):
         start, "--upstream.dsn", postgres.dsn, "--embedded.data_dir", str(data_dir)
     )
     answer = json.loads(subprocess.run(shlex.split(curl), capture_output=True, check=True).stdout)
+    assert answer.get("rows"), answer
     assert answer["rows"][0]["version"].startswith("PostgreSQL 18")
     process.send_signal(signal.SIGTERM)
     assert finish(process)[0] == 0
