@@ -113,7 +113,8 @@ def _load(arguments: argparse.Namespace) -> Loaded:
 
 
 def _say(text: object, stream: TextIO | None = None) -> None:
-    print(text, file=stream, flush=True)
+    # in one piece: unbuffered, print writes the line's end on its own, and a log line gets between
+    print(f"{text}\n", end="", file=stream, flush=True)
 
 
 def _fail(reason: object, code: int) -> int:

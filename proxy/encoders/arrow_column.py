@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import nanoarrow as na
 
 from proxy.encoders.cell import decode_bytea
+from proxy.encoders.kind import INT8, NUMERIC, Kind, find_cell
 from proxy.sql.types import SqlType
 
 Cells: TypeAlias = Sequence[bytes | None]
@@ -22,7 +23,6 @@ _TYPMOD_BASE = 4  # bytes of header that Postgres counts in
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # for timestamps without a zone
 _EPOCH_UTC = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND = timedelta(microseconds=1)
-_ELEMENT = re.compile(rb'"((?:[^"\\]|\\.)*+)"|([^{}",;]+)', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 
@@ -48,12 +48,12 @@ def find_column(kind: SqlType | None, typmod: int) -> ArrowColumn:
     """Find the way of a type; text where Arrow has nothing for it."""
     if kind is None:
         return TEXT
-    if kind.element is not None:
+    if find_cell(kind).kind is Kind.ARRAY:
         item = find_column(kind.element, typmod)
-        return ArrowColumn(na.list_(item.schema), partial(_fill_list, item))
-    if kind.name == "numeric":
+        return ArrowColumn(na.list_(item.schema), partial(_fill_list, item, _element(kind)))
+    if kind.oid == NUMERIC:
         return _find_decimal(typmod)
-    return _BY_NAME.get(kind.name, TEXT)
+    return _BY_OID.get(kind.oid, TEXT)
 
 
 def _find_decimal(typmod: int) -> ArrowColumn:
@@ -91,8 +91,8 @@ def _fill_decimals(precision: int, scale: int, cells: Cells) -> Buffers:
     def to_bytes(cell: bytes | None) -> bytes:
         whole, _, fraction = (cell or b"0").partition(b".")
         number = int(whole + fraction.ljust(scale, b"0"))
-        if abs(number) >= limit:
-            raise OverflowError
+        if len(fraction) > scale or abs(number) >= limit:
+            raise OverflowError("more digits than the modifier has")
         return number.to_bytes(16, "little", signed=True)
 
     return [b"".join(map(to_bytes, cells))], []
@@ -114,19 +114,25 @@ def _fill_bytes(cells: Cells) -> Buffers:
     return [array("i", [0, *accumulate(map(len, values))]), b"".join(values)], []
 
 
-def _fill_list(item: ArrowColumn, cells: Cells) -> Buffers:
-    lists = [() if cell is None else _read_array(cell) for cell in cells]
+def _fill_list(item: ArrowColumn, element: re.Pattern[bytes], cells: Cells) -> Buffers:
+    lists = [() if cell is None else _read_array(element, cell) for cell in cells]
     offsets = array("i", [0, *accumulate(map(len, lists))])
-    return [offsets], [item.build([element for elements in lists for element in elements])]
+    return [offsets], [item.build([value for values in lists for value in values])]
 
 
-def _read_array(text: bytes) -> list[bytes | None]:
+def _element(kind: SqlType) -> re.Pattern[bytes]:
+    """Match an element of an array's text; what the delimiter of its type isn't needs no quotes."""
+    unquoted = rb'[^{}"' + re.escape(kind.delimiter.encode()) + rb"]+"
+    return re.compile(rb'"((?:[^"\\]++|\\.)*+)"|(' + unquoted + rb")", re.DOTALL)
+
+
+def _read_array(element: re.Pattern[bytes], text: bytes) -> list[bytes | None]:
     """Read the elements of an array of one dimension that counts from 1."""
     if not text.startswith(b"{") or text.startswith(b"{{"):
         raise ValueError("not a plain array")
     return [
         _ESCAPED.sub(rb"\1", match[1]) if match[2] is None else _read_word(match[2])
-        for match in _ELEMENT.finditer(text)
+        for match in element.finditer(text)
     ]
 
 
@@ -146,6 +152,8 @@ def _microseconds(epoch: datetime, text: bytes) -> int:
 
 
 def _time_of_day(text: bytes) -> int:
+    if text.startswith(b"24"):  # which Python takes for 00:00 from 3.14 on
+        raise ValueError("Arrow's day ends before 24:00")
     moment = time.fromisoformat(text.decode())
     return (datetime.combine(_EPOCH, moment) - _EPOCH) // _MICROSECOND
 
@@ -155,19 +163,17 @@ def _numbers(schema: Any, code: str, parse: Callable[[bytes], Any]) -> ArrowColu
 
 
 TEXT = ArrowColumn(na.string(), _fill_text)
-_BY_NAME = {
-    "bool": ArrowColumn(na.bool_(), _fill_booleans),
-    "bytea": ArrowColumn(na.binary(), _fill_binary),
-    "int2": _numbers(na.int16(), "h", int),
-    "int4": _numbers(na.int32(), "i", int),
-    "int8": _numbers(na.int64(), "q", int),
-    "oid": _numbers(na.uint32(), "I", int),
-    "float4": _numbers(na.float32(), "f", float),
-    "float8": _numbers(na.float64(), "d", float),
-    "date": _numbers(na.date32(), "i", _days),
-    "time": _numbers(na.time64("us"), "q", _time_of_day),
-    "timestamp": _numbers(na.timestamp("us"), "q", partial(_microseconds, _EPOCH)),
-    "timestamptz": _numbers(
-        na.timestamp("us", timezone="UTC"), "q", partial(_microseconds, _EPOCH_UTC)
-    ),
+_BY_OID = {  # not by name, which a type of the user's may have too
+    16: ArrowColumn(na.bool_(), _fill_booleans),
+    17: ArrowColumn(na.binary(), _fill_binary),
+    INT8: _numbers(na.int64(), "q", int),
+    21: _numbers(na.int16(), "h", int),
+    23: _numbers(na.int32(), "i", int),
+    26: _numbers(na.uint32(), "I", int),  # oid
+    700: _numbers(na.float32(), "f", float),
+    701: _numbers(na.float64(), "d", float),
+    1082: _numbers(na.date32(), "i", _days),
+    1083: _numbers(na.time64("us"), "q", _time_of_day),
+    1114: _numbers(na.timestamp("us"), "q", partial(_microseconds, _EPOCH)),
+    1184: _numbers(na.timestamp("us", timezone="UTC"), "q", partial(_microseconds, _EPOCH_UTC)),
 }
