@@ -54,6 +54,7 @@ def values(type_name, *cells, typmod=-1):
         ("float8", -1, "1e-07", "DOUBLE", 1e-07),
         ("float4", -1, "Infinity", "FLOAT", float("inf")),
         ("numeric", NUMERIC_12_2, "123.45", "DECIMAL128", Decimal("123.45")),
+        ("numeric", (38 << 16 | 10) + 4, "1.0000000001", "DECIMAL128", Decimal("1.0000000001")),
         ("numeric", -1, "1.10", "STRING", "1.10"),
         ("text", -1, "é😀", "STRING", "é😀"),
         ("jsonb", -1, '{"a": 1}', "STRING", '{"a": 1}'),
@@ -102,9 +103,9 @@ def test_a_value_has_its_arrow_type(type_name, typmod, text, arrow, value):
         ("numeric", NUMERIC_12_2, "10000000000.00"),
         ("numeric", NUMERIC_12_2, "1.555"),
         ("numeric", (50 << 16 | 2) + 4, "1.00"),
-        ("numeric", (2 << 16 | 0x7FD) + 4, "12000"),  # numeric(2, -3)
+        ("numeric", (5 << 16 | 0x7FD) + 4, "0"),  # numeric(5, -3)
         ("int4[]", -1, "{{1,2},{3,4}}"),
-        ("int4[]", -1, "[0:1]={1,2}"),
+        ("text[]", -1, "[0:1]={1,2}"),
         ("date[]", -1, "{infinity}"),
     ],
 )
