@@ -8,6 +8,8 @@ from proxy.encoders.compression import open_compressor
 from proxy.encoders.negotiation import choose_coding
 from proxy.errors import RequestTimeout
 
+PART_BYTES = 64 * 1024
+
 
 class StreamedResponse(web.StreamResponse):
     """Sends pieces under a stall limit, compressed as the client asks for."""
@@ -52,14 +54,15 @@ class StreamedResponse(web.StreamResponse):
             await super().write_eof(data)
 
     async def _send(self, data: bytes) -> None:
-        if not data:
-            return
-        try:
-            async with asyncio.timeout(self._stall_s):
-                await self.write(data)
-        except TimeoutError as cause:
-            if self._transport is not None:
-                self._transport.abort()
-            detail = f"the reader took nothing for {self._stall_s} s (limits.stream_stall_s)"
-            raise RequestTimeout(detail, phase="stream") from cause
-        self.sent_bytes += len(data)
+        """Send in small parts, so that a reader who takes little isn't one who takes nothing."""
+        for start in range(0, len(data), PART_BYTES):
+            part = data[start : start + PART_BYTES]
+            try:
+                async with asyncio.timeout(self._stall_s):
+                    await self.write(part)
+            except TimeoutError as cause:
+                if self._transport is not None:
+                    self._transport.abort()
+                detail = f"the reader took nothing for {self._stall_s} s (limits.stream_stall_s)"
+                raise RequestTimeout(detail, phase="stream") from cause
+            self.sent_bytes += len(part)

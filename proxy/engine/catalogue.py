@@ -1,7 +1,7 @@
 """The types of the database, by OID: the built-in ones, and others as they are first seen."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 
@@ -58,7 +58,7 @@ class TypeCatalogue:
         for row in rows.rows:
             self._add(*(cell.decode() if cell is not None else "" for cell in row))
 
-    async def learn_beside(self, oids: Iterable[int], deadline: Deadline) -> None:
+    async def learn_beside(self, oids: Collection[int], deadline: Deadline) -> None:
         """Look them up while their statement runs, on one more connection, one at a time.
 
         Raises:

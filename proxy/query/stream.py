@@ -1,7 +1,7 @@
 """One statement, run in one flight, its rows handed on as they come."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from time import perf_counter
@@ -41,7 +41,7 @@ class RowStream:
         self._flight = flight
         self._started = perf_counter()
         self._taken_rows = 0
-        self.row_count = 0  # encoded so far
+        self.row_count = 0  # sent so far
         self.queue_s = 0.0
         self.first_s = 0.0  # until the first row, or the end
 
@@ -66,7 +66,7 @@ class RowStream:
             UpstreamUnavailable, UpstreamAuth: that failed.
         """
         fields = parse_row_description(self._buffer.description or NO_COLUMNS)
-        await self._catalogue.learn_beside((field.type_oid for field in fields), deadline)
+        await self._catalogue.learn_beside({field.type_oid for field in fields}, deadline)
         return open_format(wish, fields, self._catalogue.types, request_id)
 
     async def chunks(self, form: StreamFormat) -> AsyncGenerator[bytes, None]:
@@ -76,9 +76,10 @@ class RowStream:
             ProxyError: the statement has failed; `executed` says what became of it.
         """
         messages = self._take()
-        yield form.head(messages)
+        yield self._encode(form.head, messages)
         while messages or not self._buffer.is_over:
-            yield self._encode(form, messages) if messages else form.ping()
+            yield self._encode(form.rows, messages) if messages else form.ping()
+            self.row_count = self._taken_rows
             await self._buffer.wait(PING_S)
             messages = self._take()
         answer = await self._finish()
@@ -90,14 +91,12 @@ class RowStream:
         self._taken_rows = self._buffer.row_count
         return messages
 
-    def _encode(self, form: StreamFormat, messages: bytes) -> bytes:
+    def _encode(self, encode: Callable[[bytes], bytes], messages: bytes) -> bytes:
         try:
-            encoded = form.rows(messages)
+            return encode(messages)
         except EncodingFailed as error:
             error.executed = "yes" if self._flight.done() else "unknown"
             raise
-        self.row_count = self._taken_rows
-        return encoded
 
     async def _finish(self) -> Answer:
         """Judge the complete answer."""

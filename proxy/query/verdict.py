@@ -1,5 +1,6 @@
 """What an answer means: a success, or which error."""
 
+import sys
 from typing import Literal
 
 from proxy.engine.sqlstate import statement_error
@@ -68,9 +69,13 @@ def too_large(
     what: Literal["rows", "bytes"], query: Query, *, executed: Executed | None = None
 ) -> ResultTooLarge:
     """Make the error of an answer over its limit."""
+    executed = executed or ("no" if query.dry_run else "yes")
+    if what == "bytes" and query.max_bytes == sys.maxsize:  # a stream: only one row can be too much
+        detail = "a row is larger than limits.message_bytes; select less of it"
+        return ResultTooLarge(detail, executed=executed)
     limit = f"{query.max_rows} rows" if what == "rows" else f"{query.max_bytes} bytes"
     return ResultTooLarge(
         f"the answer has more than {limit}; ask for less, raise limits.{what} as far as the "
         'service allows, or take what fits with limits.on_exceed "truncate"',
-        executed=executed or ("no" if query.dry_run else "yes"),
+        executed=executed,
     )

@@ -8,7 +8,7 @@ from proxy.encoders.negotiation import FORMATS, FormatName, choose_format
 from proxy.encoders.row_encoder import RowShape
 from proxy.encoders.stream_format import StreamWish
 from proxy.errors import InvalidRequest, NotAcceptable
-from proxy.query.params import SHOWN_NAME, did_you_mean
+from proxy.query.params import did_you_mean
 
 STREAM_OPTIONS = ("format", "envelope", "null", "header")
 _HAS_ARROW = find_spec("nanoarrow") is not None
@@ -41,8 +41,9 @@ def to_wish(options: Mapping[str, str], accept: str | None, shape: RowShape) -> 
 def _read_format(wanted: str | None, accept: str | None) -> FormatName:
     names: tuple[FormatName, ...] = get_args(FormatName)
     if wanted is not None and wanted not in names:
-        hint = did_you_mean(wanted, names)
-        raise InvalidRequest(f"format must be one of {', '.join(names)}{hint}"[: 200 + SHOWN_NAME])
+        raise InvalidRequest(
+            f"format must be one of {', '.join(names)}{did_you_mean(wanted, names)}"
+        )
     name = next((name for name in names if name == wanted), None) or choose_format(accept)
     if name is None:
         raise NotAcceptable(f"Accept has none of {', '.join(FORMATS)}")

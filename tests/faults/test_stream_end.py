@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from typing import Any
 
 import orjson
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from proxy.errors import Draining
 from proxy.query.buffer import RowBuffer
 from tests.fixtures.service import (
+    OUR_NAME,
     Client,
     assert_nothing_left,
     find_backend,
@@ -56,15 +58,20 @@ def assert_says(answer, wish, executed):
         assert problem is None
 
 
+async def interrupt(client: Client, upstream, wish, function: str):
+    """Call a function on the backend of a stream that has begun; returns what its client gets."""
+    running = asyncio.create_task(stream(client, SLOWLY, query=wish))
+    async with observe(upstream) as observer:
+        pid = await find_backend(observer, "pg_sleep(0.01)")
+        await poll(lambda: has_begun(client), "no stream has begun")
+        await observer.execute(f"select {function}($1)", pid)
+    return await running
+
+
 @pytest.mark.parametrize("wish", FORMATS, ids=ids)
 async def test_a_killed_backend_is_told(upstream, wish):
     async with run_client(upstream, pool=POOL) as client:
-        running = asyncio.create_task(stream(client, SLOWLY, query=wish))
-        async with observe(upstream) as observer:
-            pid = await find_backend(observer, "pg_sleep(0.01)")
-            await poll(lambda: has_begun(client), "no stream has begun")
-            await observer.execute("select pg_terminate_backend($1)", pid)
-        answer = await running
+        answer = await interrupt(client, upstream, wish, "pg_terminate_backend")
         assert answer.status == 200
         assert_says(answer, wish, "unknown")
         assert await count(client, "stream_failed") == 1
@@ -79,12 +86,8 @@ async def has_begun(client: Client) -> bool:
 @pytest.mark.parametrize("wish", FORMATS, ids=ids)
 async def test_a_cancelled_statement_is_told(upstream, wish):
     async with run_client(upstream, pool=POOL) as client:
-        running = asyncio.create_task(stream(client, SLOWLY, query=wish))
-        async with observe(upstream) as observer:
-            pid = await find_backend(observer, "pg_sleep(0.01)")
-            await poll(lambda: has_begun(client), "no stream has begun")
-            await observer.execute("select pg_cancel_backend($1)", pid)
-        assert_says(await running, wish, "no")
+        answer = await interrupt(client, upstream, wish, "pg_cancel_backend")
+        assert_says(answer, wish, "no")
         await assert_nothing_left(client, upstream)
 
 
@@ -109,17 +112,19 @@ async def test_rows_of_a_failed_commit_never_look_like_a_success(upstream, wish)
         await assert_nothing_left(client, upstream)
 
 
-async def open_socket(client: Client, sql: str, query: str = "") -> socket.socket:
+async def open_socket(
+    client: Client, sql: str, *, buffer_bytes: int = 4096, **members: Any
+) -> socket.socket:
     """A client that has sent its request and reads nothing yet."""
     host, port = client.service.url.removeprefix("http://").split(":")
     raw = socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
     raw.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(raw, (host, int(port)))
-    body = orjson.dumps({"sql": sql})
+    body = orjson.dumps({"sql": sql, **members})
     head = (
-        f"POST /v1/stream{query} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        f"POST /v1/stream HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     await loop.sock_sendall(raw, head.encode() + body)
@@ -183,6 +188,57 @@ async def test_a_reader_that_takes_nothing_is_cut(upstream):
         raw.close()
 
 
+async def read_slowly(raw: socket.socket, most_bytes: int, wait_s: float) -> bytes:
+    """Read a whole chunked body in small pieces; returns it without the chunks' frames."""
+    loop = asyncio.get_running_loop()
+    received = bytearray()
+    while not received.endswith(b"0\r\n\r\n"):
+        piece = await loop.sock_recv(raw, most_bytes)
+        assert piece, "the stream was cut"
+        received += piece
+        await asyncio.sleep(wait_s)
+    rest, body = bytes(received).partition(b"\r\n\r\n")[2], b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        body += rest[: int(size, 16)]
+        rest = rest[int(size, 16) + 2 :]
+    return body
+
+
+async def test_a_reader_that_takes_little_is_not_cut(servers):
+    """One row is far more than it takes within the limit, and than the kernel holds for it."""
+    upstream = servers.upstream("transaction")
+    async with run_client(upstream, pool=POOL, limits={"stream_stall_s": 0.5}) as client:
+        raw = await open_socket(client, "select repeat('x', 16000000)", buffer_bytes=128 * 1024)
+        body = await read_slowly(raw, 64 * 1024, 0.01)
+        raw.close()
+        assert body.count(b"x") >= 16_000_000
+        assert b'"end"' in body
+        assert await count(client, "stream_stalled") == 0
+
+
+async def test_a_deadline_while_the_server_waits_for_its_reader_frees_the_lane(upstream):
+    """The end of the statement comes behind rows that nobody takes any more."""
+    async with run_client(upstream, pool=POOL) as client:
+        raw = await open_socket(client, NUMBERS.replace("$1::int", "100000000"), timeout_ms=500)
+        await poll(lambda: is_cancelled(client), "the statement isn't cancelled")
+        async with observe(upstream) as observer:
+
+            async def has_ended() -> bool:
+                busy = "state = 'active' and application_name = $1"
+                sql = f"select count(*) from pg_stat_activity where {busy}"
+                return await observer.fetchval(sql, OUR_NAME) == 0
+
+            await poll(has_ended, "the statement goes on")
+        raw.close()
+        await assert_nothing_left(client, upstream)
+        assert await count(client, "connection_discarded") == 0
+
+
+async def is_cancelled(client: Client) -> bool:
+    return await count(client, "statement_cancelled") == 1
+
+
 async def is_stalled(client: Client) -> bool:
     return await count(client, "stream_stalled") == 1
 
@@ -191,13 +247,10 @@ async def test_a_slow_reader_stops_the_server_and_gets_every_row(upstream):
     async with run_client(upstream, pool=POOL) as client:
         raw = await open_socket(client, NUMBERS.replace("$1::int", str(MANY)))
         await poll(lambda: is_paused(client), "the server isn't paused")
-        loop = asyncio.get_running_loop()
-        received = bytearray()
-        while not received.endswith(b"0\r\n\r\n"):
-            received += await loop.sock_recv(raw, 1 << 20)
+        body = await read_slowly(raw, 1 << 20, 0)
         raw.close()
-        assert received.count(b'{"row":') == MANY
-        assert b'"row_count":%d' % MANY in received
+        assert body.count(b'{"row":') == MANY
+        assert b'"row_count":%d' % MANY in body
         await assert_nothing_left(client, upstream)
 
 

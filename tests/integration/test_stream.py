@@ -6,13 +6,15 @@ import gzip
 import io
 import sys
 from decimal import Decimal
+from uuid import uuid4
 
 import aiohttp
 import nanoarrow as na
 import orjson
 import pytest
 
-from tests.fixtures.service import assert_nothing_left, run_client
+from proxy.query import stream as stream_module
+from tests.fixtures.service import assert_nothing_left, observe, run_client
 from tests.fixtures.stream import FAILS_LATE, NUMBERS, stream
 
 if sys.version_info >= (3, 14):
@@ -142,9 +144,32 @@ async def test_a_limit_that_is_named_holds(client):
 
 
 async def test_a_type_that_was_never_met_is_looked_up_beside(client, upstream):
-    sql = "select '{a,b}'::pg_catalog.name[] as known, '1:2'::pg_catalog.tsvector as v"
-    columns = (await stream(client, sql)).lines[0]["meta"]["columns"]
-    assert [column["type"] for column in columns] == ["name[]", "tsvector"]
+    name = f"mood_{uuid4().hex}"
+    async with observe(upstream) as observer:
+        await observer.execute(f"create type {name} as enum ('a', 'b')")
+        try:
+            lines = (await stream(client, f"select '{{a,b}}'::{name}[] as moods")).lines
+        finally:
+            await observer.execute(f"drop type {name}")
+    assert lines[0]["meta"]["columns"][0]["type"] == f"{name}[]"
+    assert lines[1] == {"row": {"moods": ["a", "b"]}}
+
+
+async def test_a_row_over_the_message_limit_says_so(upstream):
+    limits = {"message_bytes": 256 * 1024}
+    async with run_client(upstream, limits=limits) as narrow:
+        answer = await stream(narrow, "select repeat('x', 300000)")
+        assert (answer.status, answer.json["title"]) == (413, "result_too_large")
+        assert "limits.message_bytes" in answer.json["detail"]
+        await assert_nothing_left(narrow, upstream)
+
+
+async def test_silence_is_filled_with_pings(client, monkeypatch):
+    monkeypatch.setattr(stream_module, "PING_S", 0.05)
+    sql = "select repeat('x', 9000), pg_sleep(0.3) from generate_series(1, 3)"
+    lines = (await stream(client, sql)).lines
+    assert {"ping": {}} in lines
+    assert lines[-1]["end"]["row_count"] == 3
 
 
 async def test_arrow_is_read_by_arrow(client):
