@@ -19,6 +19,7 @@ from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining, ProxyError
 from proxy.keys import (
+    COPIES,
     COUNTERS,
     LIFECYCLE,
     LIMITS,
@@ -29,6 +30,7 @@ from proxy.keys import (
     UPSTREAM,
     Lifecycle,
 )
+from proxy.query.copy import CopyRunner
 from proxy.query.execute import QueryRunner
 from proxy.query.models import QueryLimits
 from proxy.query.stream import StreamRunner
@@ -116,6 +118,7 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
         app[UPSTREAM], app[COUNTERS], app[LIFECYCLE] = upstream, counters, lifecycle
         app[RUNNER] = QueryRunner(upstream)
         app[STREAMS] = StreamRunner(upstream, counters.count)
+        app[COPIES] = CopyRunner(upstream, settings.limits.body_bytes)
         app.add_routes(routes)
         return app
 

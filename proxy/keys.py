@@ -7,6 +7,7 @@ from aiohttp import web
 
 from proxy.engine.upstream import Upstream
 from proxy.errors import ProxyError
+from proxy.query.copy import CopyRunner
 from proxy.query.execute import QueryRunner
 from proxy.query.models import QueryLimits
 from proxy.query.stream import StreamRunner
@@ -47,6 +48,7 @@ STREAM_LIMITS = web.AppKey("stream_limits", QueryLimits)
 UPSTREAM = web.AppKey("upstream", Upstream)
 RUNNER = web.AppKey("runner", QueryRunner)
 STREAMS = web.AppKey("streams", StreamRunner)
+COPIES = web.AppKey("copies", CopyRunner)
 COUNTERS = web.AppKey("counters", Counters)
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
 EXCHANGE = web.RequestKey("exchange", Exchange)

@@ -1,6 +1,7 @@
 """A request's body, as far as its limits go."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -57,11 +58,43 @@ def read_query_string(request: web.Request) -> list[tuple[str, str]]:
         raise InvalidRequest("the query string is not UTF-8") from cause
 
 
+async def read_pieces(request: web.Request) -> AsyncGenerator[bytes, None]:
+    """Read the body as it comes, however large it is.
+
+    Raises:
+        RequestTimeout: nothing came for `limits.stream_stall_s`.
+        InvalidRequest: it can't be read to its end.
+        UnsupportedMediaType: it's compressed.
+    """
+    _check_coding(request)
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the response is still to come
+    stall_s = request.app[SETTINGS].limits.stream_stall_s
+    while True:
+        try:
+            async with asyncio.timeout(stall_s):
+                piece = await request.content.readany()
+        except TimeoutError as cause:
+            raise RequestTimeout(
+                f"nothing of the body came for {stall_s} s (limits.stream_stall_s)"
+            ) from cause
+        except web.RequestPayloadError as cause:
+            raise InvalidRequest(f"the body can't be read to its end: {cause}") from cause
+        if not piece:
+            return
+        yield piece
+
+
+def _check_coding(request: web.Request) -> None:
+    if "Content-Encoding" in request.headers:
+        raise UnsupportedMediaType("compressed bodies are not read; send it without encoding")
+
+
 async def read_body(request: web.Request) -> bytes:
     """Read the body within `limits.body_bytes` and `http.body_timeout_s`."""
     settings = request.app[SETTINGS]
-    if "Content-Encoding" in request.headers:
-        raise UnsupportedMediaType("compressed bodies are not read; send it without encoding")
+    _check_coding(request)
     try:
         async with asyncio.timeout(settings.http.body_timeout_s):
             return await request.read()

@@ -20,6 +20,7 @@ _MEMBERS = (
     "table",
     "column",
     "constraint",
+    "line",
 )
 
 

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from proxy.api.copy import leave_body, post_copy
 from proxy.api.health import get_live, get_ready, get_startup, get_stats
 from proxy.api.query import post_query
 from proxy.api.stream import post_stream
@@ -9,6 +10,7 @@ from proxy.api.stream import post_stream
 QUERY_ROUTES = (
     web.post("/v1/query", post_query),
     web.post("/v1/stream", post_stream),
+    web.post("/v1/copy/{table}", post_copy, expect_handler=leave_body),
 )
 
 OPERATIONS_ROUTES = (

@@ -13,6 +13,11 @@ _OWN = (Kind.BOOL, Kind.MOMENT)  # true for t, and ISO 8601; everything else is 
 _LINE_END = b"\r\n"
 
 
+def is_null_text(text: str) -> bool:
+    """Whether CSV can have this for NULL."""
+    return text.isprintable() and not set(text) & set('",')
+
+
 class CsvEncoder:
     """Encodes the rows of one RowDescription; NULL is `null`, an empty string is `""`."""
 

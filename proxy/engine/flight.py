@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from proxy.wire.copy_feed import CopyFeed
 from proxy.wire.messages import (
     DESCRIBE,
     EXECUTE_ALL,
+    FLUSH,
     SYNC,
     Flight,
     build_bind,
@@ -57,6 +59,16 @@ def build_flight(
         build_execute(max_rows),
     )
     return Flight(b"".join((*prefixes, *statement, end, SYNC)), len(prefixes))
+
+
+def build_copy_flight(sql: bytes, feed: CopyFeed, settings: Mapping[str, str]) -> Flight:
+    """Build the flight of a COPY … FROM STDIN, whose data and Sync come from `feed`.
+
+    It ends in a Flush: a Sync sent now would be swallowed by the server, which waits for data.
+    """
+    prefix = settings_prefix(settings) if settings else b""
+    data = b"".join((prefix, build_parse(sql), build_bind(()), EXECUTE_ALL, FLUSH))
+    return Flight(data, int(bool(prefix)), feed)
 
 
 def _transaction_messages(transaction: Transaction) -> tuple[list[bytes], bytes]:

@@ -1,5 +1,7 @@
 """A query as the flight that carries it to this upstream."""
 
+from collections.abc import Mapping
+
 from proxy.engine.deadline import Deadline
 from proxy.engine.flight import Transaction, build_flight
 from proxy.engine.upstream import Connected
@@ -14,22 +16,28 @@ def build_query_flight(connected: Connected, query: Query, deadline: Deadline) -
     """Build the flight; what must be alone travels without the configured settings, too."""
     if query.statement.must_be_alone:
         return build_flight(query.sql, query.values, query.oids)
-    settings = {**connected.plan.flight, **query.settings}
-    configured_role = settings.pop("role", None)
-    role = query.role or configured_role
-    if role:
-        settings["role"] = role  # the last one, since it may not be allowed to set the others
-    if settings:
-        backstop_ms = round((deadline.remaining_s() + BACKSTOP_S) * 1000)
-        settings = {"statement_timeout": str(backstop_ms), **settings}  # the last one wins
     return build_flight(
         query.sql,
         query.values,
         query.oids,
-        settings=settings,
+        settings=list_settings(connected, query.settings, query.role, deadline),
         transaction=_transaction(connected, query),
         max_rows=_row_limit(query),
     )
+
+
+def list_settings(
+    connected: Connected, wanted: Mapping[str, str], role: str | None, deadline: Deadline
+) -> dict[str, str]:
+    """List what travels in front of a statement: the configured settings, and a request's own."""
+    settings = {**connected.plan.flight, **wanted}
+    configured_role = settings.pop("role", None)
+    if role := role or configured_role:
+        settings["role"] = role  # the last one, since it may not be allowed to set the others
+    if not settings:
+        return {}
+    backstop_ms = round((deadline.remaining_s() + BACKSTOP_S) * 1000)
+    return {"statement_timeout": str(backstop_ms), **settings}  # the last one wins
 
 
 def _transaction(connected: Connected, query: Query) -> Transaction | None:

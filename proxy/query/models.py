@@ -80,7 +80,7 @@ def to_query(body: QueryBody, limits: QueryLimits) -> Query:
             "send long values as parameters"
         )
     _check_settings(body.settings, limits.allowed_settings)
-    _check_role(body.role, limits.allowed_roles)
+    check_role(body.role, limits.allowed_roles)
     sql, values, find_position = _bind(body)
     encoded = encode_params(values, body.types)
     return Query(
@@ -92,7 +92,7 @@ def to_query(body: QueryBody, limits: QueryLimits) -> Query:
         max_rows=min(body.limits.rows or limits.rows, limits.rows),
         max_bytes=min(body.limits.bytes or limits.bytes, limits.bytes),
         on_exceed=body.limits.on_exceed,
-        timeout_s=_timeout_s(body.timeout_ms, limits),
+        timeout_s=find_timeout_s(body.timeout_ms, limits),
         settings=body.settings,
         role=body.role,
         isolation=body.isolation,
@@ -135,7 +135,8 @@ def _check_settings(settings: Mapping[str, str], allowed: Sequence[str]) -> None
             raise InvalidRequest(f"settings.{name} contains a NUL character; remove it")
 
 
-def _check_role(role: str | None, allowed: Sequence[str]) -> None:
+def check_role(role: str | None, allowed: Sequence[str]) -> None:
+    """Raise Forbidden for a role that requests may not ask for."""
     if role is not None and role not in allowed:
         raise Forbidden(
             f"a request may not run as '{role[:SHOWN_NAME]}'; "
@@ -143,7 +144,12 @@ def _check_role(role: str | None, allowed: Sequence[str]) -> None:
         )
 
 
-def _timeout_s(timeout_ms: int | None, limits: QueryLimits) -> float:
+def find_timeout_s(timeout_ms: int | None, limits: QueryLimits) -> float:
+    """Find the time that a request has.
+
+    Raises:
+        InvalidRequest: it asks for more than the configuration allows.
+    """
     if timeout_ms is None:
         return limits.timeout_s
     ceiling_ms = round(limits.timeout_max_s * 1000)

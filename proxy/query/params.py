@@ -48,14 +48,25 @@ def encode_params(values: Sequence[Raw], types: Sequence[str | None]) -> Encoded
     _check_counts(len(values), len(types))
     kinds = [_resolve(name, index) for index, name in enumerate(types)]
     kinds += [None] * (len(values) - len(kinds))
+    pairs: list[tuple[bytes | None, int]] = []
     try:
-        pairs = [
-            _encode(bytes(raw), kind, number)
-            for number, (raw, kind) in enumerate(zip(values, kinds, strict=True), 1)
-        ]
-    except RecursionError as cause:
-        raise InvalidRequest("a parameter is nested too deeply") from cause
+        for value, kind in zip(values, kinds, strict=True):
+            pairs.append(encode_value(value, kind))  # an error needs their number
+    except InvalidRequest as error:
+        raise InvalidRequest(f"parameter ${len(pairs) + 1} {error.detail}") from error
     return Encoded(tuple(text for text, _ in pairs), tuple(oid for _, oid in pairs))
+
+
+def encode_value(value: Raw, kind: SqlType | None) -> tuple[bytes | None, int]:
+    """Encode one raw JSON value, for a type or None where the server infers it.
+
+    Raises:
+        InvalidRequest: what is wrong; the sentence begins behind the value's name.
+    """
+    try:
+        return _encode(bytes(value), kind)
+    except RecursionError as cause:
+        raise InvalidRequest("is nested too deeply") from cause
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -90,35 +101,35 @@ def _resolve(name: str | None, index: int) -> SqlType | None:
     return kind
 
 
-def _encode(text: bytes, kind: SqlType | None, number: int) -> tuple[bytes | None, int]:
+def _encode(text: bytes, kind: SqlType | None) -> tuple[bytes | None, int]:
     first = text[0]
     oid = INFERRED if kind is None else kind.oid
     if first == _NULL:
         return None, oid
     if first == _OBJECT:
-        return _encode_object(text, oid, number)
+        return _encode_object(text, oid)
     if oid in _JSON:
         return text, oid
     if first == _QUOTE:
-        return _encode_string(text, number), oid
+        return _encode_string(text), oid
     if first == _ARRAY:
-        return _encode_array(text, kind, number), oid
+        return _encode_array(text, kind), oid
     return text, oid  # true, false and numbers, exactly as they were sent
 
 
-def _encode_string(text: bytes, number: int) -> bytes:
+def _encode_string(text: bytes) -> bytes:
     if b"\\" not in text:
         return text[1:-1]
     value = _decode_string(text).encode()
     if 0 in value:
         raise InvalidRequest(
-            f"parameter ${number} contains \\u0000, which Postgres text cannot hold; "
+            "contains \\u0000, which Postgres text cannot hold; "
             'remove it, or send bytes as {"$bytea": "<base64>"}'
         )
     return value
 
 
-def _encode_object(text: bytes, oid: int, number: int) -> tuple[bytes | None, int]:
+def _encode_object(text: bytes, oid: int) -> tuple[bytes | None, int]:
     """Encode a JSON document, or the one that `$json` or the bytes that `$bytea` wraps."""
     members = _decode_object(text)
     if len(members) != 1:
@@ -128,20 +139,20 @@ def _encode_object(text: bytes, oid: int, number: int) -> tuple[bytes | None, in
     if name == "$json":
         return (None if wrapped == b"null" else wrapped), oid
     if name == "$bytea" and oid not in _JSON:
-        return _encode_bytea(wrapped, number), _BYTEA
+        return _encode_bytea(wrapped), _BYTEA
     return text, oid
 
 
-def _encode_bytea(text: bytes, number: int) -> bytes:
+def _encode_bytea(text: bytes) -> bytes:
     try:
         return b"\\x" + a2b_base64(_decode_string(text), strict_mode=True).hex().encode()
     except (DecodeError, ValueError) as cause:
         raise InvalidRequest(
-            f'parameter ${number}: {{"$bytea": …}} takes a string of base64 with padding'
+            'is no bytea: {"$bytea": …} takes a string of base64 with padding'
         ) from cause
 
 
-def _encode_array(text: bytes, kind: SqlType | None, number: int) -> bytes:
+def _encode_array(text: bytes, kind: SqlType | None) -> bytes:
     """Encode an array of scalars as an array literal, one with objects as its JSON text.
 
     JSON and array literals differ in brackets, null and escapes only, so the strings are taken
@@ -155,7 +166,7 @@ def _encode_array(text: bytes, kind: SqlType | None, number: int) -> bytes:
         return text
     punctuation = _PUNCTUATION[kind.delimiter if kind else ","]
     parts[::2] = [part.translate(punctuation).replace(b"null", b"NULL") for part in between]
-    parts[1::2] = [_quote(_encode_string(part, number)) for part in strings]
+    parts[1::2] = [_quote(_encode_string(part)) for part in strings]
     return b"".join(parts)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import get_args
 
+from proxy.encoders.csv_rows import is_null_text
 from proxy.encoders.negotiation import FORMATS, FormatName, choose_format
 from proxy.encoders.row_encoder import RowShape
 from proxy.encoders.stream_format import StreamWish
@@ -33,7 +34,7 @@ def to_wish(options: Mapping[str, str], accept: str | None, shape: RowShape) -> 
     if header not in _SWITCH:
         raise InvalidRequest("header must be true or false")
     null = options.get("null", "")
-    if not null.isprintable() or set(null) & set('",'):
+    if not is_null_text(null):
         raise InvalidRequest("null must be printable, without quotes and commas")
     return StreamWish(name, shape, "envelope" in options, null.encode(), _SWITCH[header])
 

@@ -27,6 +27,7 @@ class Event(StrEnum):
     STREAM_PAUSED = "stream_paused"  # the server had to wait for its reader
     CLIENT_DISCONNECTED = "client_disconnected"
     ROWS_SENT = "rows_sent"  # rows
+    ROWS_LOADED = "rows_loaded"  # rows of a COPY
     BYTES_SENT = "bytes_sent"  # bytes of bodies
 
 

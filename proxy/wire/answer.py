@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from proxy.wire.copy_feed import CopyFeed
 from proxy.wire.messages import DATA_ROW, HEADER_BYTES, INT4, ServerMessage, parse_server_message
 
 MAX_NOTICES = 20  # one DO block can raise thousands
@@ -52,6 +53,7 @@ class Answer:
 
     sink: RowSink
     prefixes: int = 0  # row-less statements still to come before the one with a Describe
+    feed: CopyFeed | None = None  # of a COPY … FROM STDIN that has data
     status: Literal["I", "T", "E"] = "I"  # idle, in a transaction, in a failed transaction
     error: ServerMessage | None = None
     is_prefix_error: bool = False  # raised by the settings, before the statement was looked at
@@ -60,7 +62,7 @@ class Answer:
     end_tag: bytes | None = None  # of the COMMIT or ROLLBACK behind the statement
     is_empty: bool = False
     is_suspended: bool = False  # the row limit of Execute was reached
-    copy: Literal["in", "out"] | None = None  # a COPY, which this flight can't serve
+    copy: Literal["in", "out"] | None = None  # data that a COPY waits for, or sends
     notices: list[ServerMessage] = field(default_factory=list)
 
     @property
@@ -103,6 +105,8 @@ class Answer:
             self.error = error
             self.is_prefix_error = self.prefixes > 0
             self.is_commit_error = self.is_over
+        if self.feed is not None:
+            self.feed.refuse()
 
     def on_notice(self, message: bytes) -> None:
         """NoticeResponse; the first few of the statement are kept, those of prefixes are ours."""

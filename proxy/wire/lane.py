@@ -80,7 +80,9 @@ class Lane(asyncio.Protocol):
             future.set_exception(ConnectionLost(self._answer.error))
             return future
         self._future = future
-        self._answer = Answer(sink, flight.prefixes)
+        self._answer = Answer(sink, flight.prefixes, flight.feed)
+        if flight.feed is not None:
+            flight.feed.attach(self._transport)
         self._transport.write(flight.data)
         return future
 
@@ -91,6 +93,8 @@ class Lane(asyncio.Protocol):
     def abandon(self) -> asyncio.Future[Answer]:
         """Drop what is left of the flight under way; the future is done when the lane is free."""
         self._answer.sink = Discard()
+        if self._answer.feed is not None:
+            self._answer.feed.fail()
         self.resume()
         self._future = asyncio.get_running_loop().create_future()
         return self._future
@@ -131,8 +135,20 @@ class Lane(asyncio.Protocol):
         self.is_lost = True
         self._driver.connection_lost(exc)
         future, self._future = self._future, None
+        if self._answer.feed is not None:
+            self._answer.feed.close()
         if future is not None and not future.done():
             future.set_exception(ConnectionLost(self._answer.error))
+
+    def pause_writing(self) -> None:
+        """Have a COPY wait: the socket to the server is full."""
+        if self._answer.feed is not None:
+            self._answer.feed.pause()
+
+    def resume_writing(self) -> None:
+        """Have a COPY go on."""
+        if self._answer.feed is not None:
+            self._answer.feed.resume()
 
     def eof_received(self) -> bool:
         """Let the transport close itself."""
@@ -164,7 +180,10 @@ class Lane(asyncio.Protocol):
             self._keep_for_driver(message, HEADER_BYTES + INT4.size)
         elif kind == "G":
             self._answer.copy = "in"
-            self._transport.write(_COPY_REFUSED)  # the server has swallowed our Sync
+            if self._answer.feed is not None:
+                self._answer.feed.accept()
+            else:
+                self._transport.write(_COPY_REFUSED)  # the server has swallowed our Sync
         else:
             raise ProtocolViolation(f"a message of type {kind!r}")
 
@@ -177,6 +196,8 @@ class Lane(asyncio.Protocol):
         self.status = self._answer.status = cast("Literal['I', 'T', 'E']", status)
         future, self._future = self._future, None
         answer, self._answer = self._answer, Answer(Discard())
+        if answer.feed is not None:
+            answer.feed.close()
         if future is not None and not future.done():
             future.set_result(answer)
 

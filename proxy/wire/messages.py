@@ -7,7 +7,10 @@ Source: PostgreSQL documentation, "Frontend/Backend Protocol", chapters "Message
 from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct, pack
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from proxy.wire.copy_feed import CopyFeed
 
 INT2 = Struct("!h")
 _UINT2 = Struct("!H")
@@ -20,6 +23,8 @@ NULL = b"\xff\xff\xff\xff"
 
 DESCRIBE = b"D\0\0\0\x06P\0"
 SYNC = b"S\0\0\0\x04"
+FLUSH = b"H\0\0\0\x04"
+COPY_DONE = b"c\0\0\0\x04"
 EXECUTE_ALL = b"E\0\0\0\x09\0\0\0\0\0"
 CANCEL_CODE = 80877102
 SSL_REQUEST = pack("!ii", 8, 80877103)
@@ -41,11 +46,13 @@ class Field(NamedTuple):
 class Flight:
     """Messages that travel in one piece and end in one ReadyForQuery.
 
-    `prefixes` is the number of row-less statements before the one with a Describe.
+    `prefixes` is the number of row-less statements before the one with a Describe. The flight of a
+    COPY … FROM STDIN ends in a Flush, and `feed` brings the data and the Sync.
     """
 
     data: bytes
     prefixes: int = 0
+    feed: "CopyFeed | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +118,13 @@ def build_query(sql: bytes) -> bytes:
     return b"Q" + INT4.pack(4 + len(sql) + 1) + sql + b"\0"
 
 
+def build_copy_data(data: bytes) -> bytes:
+    """Make one CopyData message."""
+    return b"d" + INT4.pack(4 + len(data)) + data
+
+
 def build_copy_fail(reason: bytes) -> bytes:
-    """End a CopyIn that nobody feeds."""
+    """End the data of a COPY in failure."""
     return b"f" + INT4.pack(4 + len(reason) + 1) + reason + b"\0"
 
 
