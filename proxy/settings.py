@@ -177,10 +177,14 @@ class LimitSettings(Section):
         300.0, gt=0, le=86_400, description="Longest deadline that a request may name."
     )
     stream_timeout_s: float = Field(
-        3600.0, gt=0, le=604_800, description="Longest life of a stream."
+        3600.0, gt=0, le=604_800, description="Longest life of a stream, or of a bulk load."
     )
     stream_stall_s: float = Field(
-        60.0, gt=0, le=3600, description="Longest time that a stream's reader may take nothing."
+        60.0,
+        gt=0,
+        le=3600,
+        description="Longest time that the reader of a stream may take nothing, or the sender of a "
+        "bulk load send nothing.",
     )
     held_share: float = Field(
         0.25,
@@ -189,7 +193,10 @@ class LimitSettings(Section):
         description="Share of the pool that open transactions may hold, at least one connection.",
     )
     body_bytes: int = Field(
-        4 * MIB, ge=1024, le=1024 * MIB, description="Size of a request's body."
+        4 * MIB,
+        ge=1024,
+        le=1024 * MIB,
+        description="Size of a request's body; of a bulk load in NDJSON, that of a line.",
     )
     sql_bytes: int = Field(MIB, ge=1024, le=1024 * MIB, description="Size of one statement.")
     message_bytes: int = Field(

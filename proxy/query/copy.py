@@ -106,21 +106,25 @@ class _Load:
         feed, deadline = self.feed, self._deadline
         message = build_copy_flight(self._build_sql(), feed, self._list_settings())
         flight = asyncio.create_task(connection.run(message, Discard(), deadline, feed.fail))
+        sending = asyncio.create_task(self._send(first, pieces))
         try:
-            if await feed.wait():
-                await self._send(first, pieces)
+            # whichever ends first: the server may refuse while the client has nothing to send
+            await asyncio.wait((sending, flight), return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
             return await flight
         except ProxyError as error:
             if not feed.is_complete:
                 error.executed = "no"  # without its end no data is kept
             raise
         finally:
+            sending.cancel()
             flight.cancel()
-            await asyncio.gather(flight, return_exceptions=True)
+            await asyncio.gather(sending, flight, return_exceptions=True)
 
     async def _send(self, first: bytes, pieces: AsyncIterator[bytes]) -> None:
         feed, source = self.feed, self._source
-        is_wanted = await feed.send(source.encode(first))
+        is_wanted = await feed.wait() and await feed.send(source.encode(first))
         while is_wanted and (piece := await anext(pieces, None)) is not None:
             is_wanted = await feed.send(source.encode(piece))
         if is_wanted and await feed.send(source.finish()):

@@ -23,7 +23,7 @@ class CsvSource:
         self.columns = tuple(columns)
         self.options = f"format csv, header {str(has_header).lower()}, null {quote_literal(null)}"
         self._has_end_mark = has_end_mark
-        self._tail = b"\n"
+        self._tail = b"\n"  # as if a line had ended
 
     def encode(self, piece: bytes) -> bytes:
         """Pass the next piece of the body on.
