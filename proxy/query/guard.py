@@ -32,8 +32,8 @@ def check_query(query: Query, profile: UpstreamProfile, plan: SessionPlan) -> No
         )
     if statement.is_copy:
         raise StatementNotAllowed(
-            "COPY can't move data through this endpoint; stream the rows of a SELECT from /v1/stream, "
-            "or load a table by /v1/copy/{table}"
+            "COPY can't move data through this endpoint; stream the rows of a SELECT from "
+            "/v1/stream, or load a table by /v1/copy/{table}"
         )
     bond = statement.bound_to_session or statement.bound_to_transaction
     if bond is not None:
