@@ -96,6 +96,8 @@ async def read_body(request: web.Request) -> bytes:
     settings = request.app[SETTINGS]
     _check_coding(request)
     try:
+        if request.content.is_eof():
+            return await request.read()
         async with asyncio.timeout(settings.http.body_timeout_s):
             return await request.read()
     except TimeoutError as cause:

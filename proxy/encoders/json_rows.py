@@ -1,12 +1,13 @@
 """The buffered answer of a query: one JSON document around encoded rows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import orjson
 
-from proxy.encoders.row_encoder import Column
-from proxy.wire.messages import ServerMessage
+from proxy.encoders.row_encoder import Column, RowEncoder, RowShape
+from proxy.sql.types import SqlType
+from proxy.wire.messages import Field, ServerMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,26 @@ class Outcome:
     elapsed_ms: float
 
 
-def encode_answer(columns: Sequence[Column], rows: bytes, outcome: Outcome) -> bytes:
-    """Put rows, encoded and joined by commas, into the document that answers a query."""
-    head = b'{"columns":' + orjson.dumps(columns) + b',"rows":['
-    return b"".join((head, rows, b"],", orjson.dumps(outcome)[1:]))
+def encode_head(columns: Sequence[Column]) -> bytes:
+    """Encode the beginning of a document, up to its first row."""
+    return b'{"columns":' + orjson.dumps(columns) + b',"rows":['
+
+
+class AnswerEncoder:
+    """Encodes whole answers with the rows of one RowDescription."""
+
+    def __init__(
+        self, fields: Sequence[Field], types: Mapping[int, SqlType], shape: RowShape
+    ) -> None:
+        rows = RowEncoder(fields, types, replace(shape, before=b","))
+        self._head = encode_head(rows.columns)
+        self._encode_rows = rows.encode
+
+    def encode(self, messages: bytes, outcome: Outcome) -> bytes:
+        """Encode the document around a run of complete DataRow messages.
+
+        Raises:
+            EncodingFailed: they hold text that isn't UTF-8, or can't be read at all.
+        """
+        rows = self._encode_rows(messages)[1:]  # without the comma before the first
+        return b"".join((self._head, rows, b"],", orjson.dumps(outcome)[1:]))

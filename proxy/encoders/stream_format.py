@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import orjson
 
 from proxy.encoders.csv_rows import CsvEncoder
-from proxy.encoders.json_rows import Outcome
+from proxy.encoders.json_rows import Outcome, encode_head
 from proxy.encoders.negotiation import FormatName
 from proxy.encoders.row_encoder import RowEncoder, RowShape
 from proxy.sql.types import SqlType
@@ -155,7 +155,7 @@ class _Json:
         self._skipped = 1  # no comma before the first row
 
     def head(self, _first: bytes) -> bytes:
-        return b'{"columns":' + orjson.dumps(self._encoder.columns) + b',"rows":['
+        return encode_head(self._encoder.columns)
 
     def rows(self, messages: bytes) -> bytes:
         encoded = self._encoder.encode(messages)[self._skipped :]

@@ -46,6 +46,7 @@ class UpstreamConnection:
         self._driver = driver
         self._emit = emit
         self._expires_at = expires_at
+        self._loop = asyncio.get_running_loop()  # asking for it is a system call in Python 3.11
         self._flight: asyncio.Future[Answer] | None = None
         self._cancelling: asyncio.Task[bool] | None = None
         self._cause: Cause = DeadlineExceeded
@@ -83,7 +84,7 @@ class UpstreamConnection:
     @property
     def is_expired(self) -> bool:
         """Whether it is over its maximum age."""
-        return asyncio.get_running_loop().time() >= self._expires_at
+        return self._loop.time() >= self._expires_at
 
     @property
     def is_clean(self) -> bool:
@@ -120,8 +121,7 @@ class UpstreamConnection:
             raise UpstreamUnavailable(detail, phase="execute")
         self._flight = future = self.lane.send(flight, sink)
         self._on_cancel = on_cancel
-        loop = asyncio.get_running_loop()
-        timer = loop.call_at(deadline.at, self.cancel, DeadlineExceeded)
+        timer = self._loop.call_at(deadline.at, self.cancel, DeadlineExceeded)
         try:
             answer = await future
         except ConnectionLost as lost:
@@ -144,7 +144,7 @@ class UpstreamConnection:
         self._cause = cause
         self._on_cancel(cause)
         self._emit(Event.STATEMENT_CANCELLED, 1)
-        self._cancelling = asyncio.get_running_loop().create_task(self._cancel(future))
+        self._cancelling = self._loop.create_task(self._cancel(future))
 
     async def _cancel(self, future: asyncio.Future[Answer]) -> bool:
         """Cancel what runs; True when the server has taken it and the lane is free again."""

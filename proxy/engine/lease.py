@@ -67,6 +67,7 @@ class LanePool:
         self._open_one = open_one
         self._limits = limits
         self._emit = emit
+        self._loop = asyncio.get_running_loop()  # asking for it is a system call in Python 3.11
         self._idle: deque[tuple[float, UpstreamConnection]] = deque()
         self._waiters: OrderedDict[asyncio.Future[UpstreamConnection], None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -185,24 +186,22 @@ class LanePool:
         if self._is_closing:
             self._mend(connection.retire())
             return
-        loop = asyncio.get_running_loop()
-        self._idle.append((loop.time(), connection))
+        self._idle.append((self._loop.time(), connection))
         if self._sweep_timer is None:
-            self._sweep_timer = loop.call_later(self._limits.idle_s, self._sweep)
+            self._sweep_timer = self._loop.call_later(self._limits.idle_s, self._sweep)
 
     async def _wait(self, deadline: Deadline) -> UpstreamConnection:
         room = self._limits.connections - self._count() + self._opening
         if len(self._waiters) - room >= self._limits.waiters:
             self._emit(Event.QUEUE_REFUSED, 1)
             raise QueueFull(f"{self._limits.waiters} requests wait for a connection already")
-        loop = asyncio.get_running_loop()
         started = perf_counter()
-        waiter: asyncio.Future[UpstreamConnection] = loop.create_future()
+        waiter: asyncio.Future[UpstreamConnection] = self._loop.create_future()
         self._waiters[waiter] = None
         self._max_waiters = max(self._max_waiters, len(self._waiters))
         self._grow()
-        end = min(deadline.at, loop.time() + self._limits.checkout_timeout_s)
-        timer = loop.call_at(end, self._time_out, waiter)
+        end = min(deadline.at, self._loop.time() + self._limits.checkout_timeout_s)
+        timer = self._loop.call_at(end, self._time_out, waiter)
         try:
             connection = await waiter
         except asyncio.CancelledError:
@@ -278,17 +277,16 @@ class LanePool:
         self._own(mend())
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _sweep(self) -> None:
         """Hand what has been idle for long back to the engine's pool, which closes the overflow."""
-        loop = asyncio.get_running_loop()
         self._sweep_timer = None
-        while self._idle and self._idle[0][0] + self._limits.idle_s <= loop.time():
+        while self._idle and self._idle[0][0] + self._limits.idle_s <= self._loop.time():
             _, connection = self._idle.popleft()
             self._mend(connection.release() if connection.is_clean else connection.discard())
         if self._idle:
             end = self._idle[0][0] + self._limits.idle_s
-            self._sweep_timer = loop.call_at(end, self._sweep)
+            self._sweep_timer = self._loop.call_at(end, self._sweep)

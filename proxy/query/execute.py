@@ -1,13 +1,13 @@
 """One statement, run in one flight, its whole answer in one body."""
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import TypeAlias
 
-from proxy.encoders.json_rows import Outcome, encode_answer
-from proxy.encoders.row_encoder import RowEncoder, RowShape
+from proxy.encoders.json_rows import AnswerEncoder, Outcome
+from proxy.encoders.row_encoder import RowShape
 from proxy.engine.catalogue import TypeCatalogue
 from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
@@ -43,7 +43,7 @@ class QueryRunner:
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._encoders: OrderedDict[EncoderKey, RowEncoder] = OrderedDict()
+        self._encoders: OrderedDict[EncoderKey, AnswerEncoder] = OrderedDict()
 
     async def run(self, query: Query, deadline: Deadline) -> QueryAnswer:
         """Run `query` and hold the encoded answer in memory.
@@ -79,7 +79,8 @@ class QueryRunner:
             encoder = await self._find_encoder(connection, key, deadline)
             db_s = perf_counter() - started
         try:
-            body = _encode(answer, rows, encoder, db_s)
+            outcome = describe_outcome(answer, rows, db_s)
+            body = encoder.encode(rows.take_messages(), outcome)
         except EncodingFailed as error:
             error.executed = "no" if query.dry_run else "yes"
             raise
@@ -91,7 +92,7 @@ class QueryRunner:
 
     async def _find_encoder(
         self, connection: UpstreamConnection, key: EncoderKey, deadline: Deadline
-    ) -> RowEncoder:
+    ) -> AnswerEncoder:
         """Find the encoder for a description; its very bytes are the key, so it's never stale."""
         encoder = self._encoders.get(key)
         if encoder is not None:
@@ -101,7 +102,7 @@ class QueryRunner:
         fields = parse_row_description(description)
         oids = {field.type_oid for field in fields}
         await catalogue.learn(connection, oids, deadline)
-        encoder = RowEncoder(fields, catalogue.types, replace(shape, before=b","))
+        encoder = AnswerEncoder(fields, catalogue.types, shape)
         if oids <= catalogue.types.keys():
             self._encoders[key] = encoder
             if len(self._encoders) > ENCODERS:
@@ -154,8 +155,3 @@ def describe_outcome(answer: Answer, rows: RowBuffer, elapsed_s: float) -> Outco
         notices=answer.notices,
         elapsed_ms=round(elapsed_s * 1000, 3),
     )
-
-
-def _encode(answer: Answer, rows: RowBuffer, encoder: RowEncoder, db_s: float) -> bytes:
-    outcome = describe_outcome(answer, rows, db_s)
-    return encode_answer(encoder.columns, encoder.encode(rows.take_messages())[1:], outcome)

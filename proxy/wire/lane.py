@@ -54,6 +54,7 @@ class Lane(asyncio.Protocol):
             raise HandOverRefused(f"asyncpg {asyncpg.__version__} is built differently") from cause
         if not is_idle:
             raise HandOverRefused("the connection is closed or busy")
+        self._loop = asyncio.get_running_loop()  # asking for it is a system call in Python 3.11
         self._framing = Framing(self._handle, max_message_bytes)
         self._for_driver: dict[bytes, bytes] = {}
         self._answer = Answer(Discard())
@@ -75,7 +76,7 @@ class Lane(asyncio.Protocol):
         """
         if self._future is not None:
             raise RuntimeError("a lane carries one flight at a time")
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Answer] = self._loop.create_future()
         if self.is_lost:
             future.set_exception(ConnectionLost(self._answer.error))
             return future
@@ -96,7 +97,7 @@ class Lane(asyncio.Protocol):
         if self._answer.feed is not None:
             self._answer.feed.fail()
         self.resume()
-        self._future = asyncio.get_running_loop().create_future()
+        self._future = self._loop.create_future()
         return self._future
 
     def pause(self) -> None:

@@ -88,7 +88,7 @@ def test_every_event_is_described():
     assert {event.value for event in Event} <= read_first_cells("reference/statistics.md").keys()
 
 
-def test_every_gauge_of_the_pool_is_described():
+async def test_every_gauge_of_the_pool_is_described():
     limits = PoolLimits(connections=1, waiters=1, checkout_timeout_s=1, idle_s=1)
     pool = LanePool(pytest.fail, limits, lambda *_: None)
     assert pool.gauges().keys() <= read_first_cells("reference/statistics.md").keys()
