@@ -1,5 +1,5 @@
 # On a fresh machine: `make run` serves sample data, `make test` runs every test.
-.PHONY: check run test fix lock docs clean
+.PHONY: check run test bench fix lock docs clean
 VENV := .venv/bin
 
 check: .venv/.done
@@ -12,6 +12,9 @@ test: .venv/.done
 	scripts/get-pgbouncer.sh
 	scripts/get-postgres15.sh
 	$(VENV)/pytest --cov --cov-report=term
+
+bench: .venv/.done
+	@scripts/bench.sh $(ARGS)
 
 fix: .venv/.done
 	$(VENV)/ruff check --fix

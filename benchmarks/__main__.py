@@ -1,0 +1,103 @@
+"""Run the benchmarks: scenarios against the peers, interleaved; see benchmarks/README.md."""
+
+import argparse
+import sys
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from benchmarks.catalogue import SCENARIOS, Scenario
+from benchmarks.database import run_database
+from benchmarks.environment import read_commit, read_machine, read_versions
+from benchmarks.page import render_tables
+from benchmarks.result import Result
+from benchmarks.roster import CACHE, DESCRIPTIONS, ROOT
+from benchmarks.session import Missing, Session, say
+from benchmarks.targets import judge
+
+_QUICK_S = 1.0
+_FULL_S = 3.0
+RESULTS = ROOT / "benchmarks" / "results"
+PARTS = CACHE / "results"  # what isn't whole is no result to point to
+
+
+def main() -> int:
+    """Run what the command line asks for; returns the exit status."""
+    options = parse()
+    is_whole = not (options.quick or options.only or options.peers or options.seconds)
+    seconds = options.seconds or (_QUICK_S if options.quick else _FULL_S)
+    with run_database() as database:
+        session = Session(database, options.quick, options.peers, seconds)
+        for scenario in choose(options):
+            run_scenario(session, scenario)
+        result = build_result(session, is_whole=is_whole)
+    print(render_tables(result))
+    say(f"\nWritten to {result.write(RESULTS if is_whole else PARTS)}")
+    return 0
+
+
+def choose(options: argparse.Namespace) -> list[Scenario]:
+    """Choose the scenarios that are asked for."""
+    if options.only:
+        return [one for one in SCENARIOS if one.name in options.only]
+    return [one for one in SCENARIOS if one.is_quick or not options.quick]
+
+
+def run_scenario(session: Session, scenario: Scenario) -> None:
+    """Run one scenario; a missing part of the service is noted, everything else fails the run."""
+    say(f"{scenario.name}: {scenario.title}")
+    session.titles[scenario.name] = scenario.title
+    try:
+        scenario.measure(session)
+    except Missing as missing:
+        session.missing[scenario.name] = str(missing)
+        say(f"  missing: {missing}")
+
+
+def build_result(session: Session, *, is_whole: bool) -> Result:
+    """Add to what was measured with what and where."""
+    commit, is_dirty = read_commit()
+    return Result(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=commit,
+        is_dirty=is_dirty,
+        is_whole=is_whole,
+        seconds=session.measure_s,
+        rounds=session.rounds,
+        machine=read_machine(),
+        versions=read_versions(session.database),
+        peers=DESCRIPTIONS,
+        titles=session.titles,
+        missing=session.missing,
+        targets=judge(session.series),
+        measures=session.series.measures,
+    )
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    names = [one.name for one in SCENARIOS]
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="shorter, fewer cases: two minutes")
+    parser.add_argument(
+        "--only", type=lambda text: split(text, names), default=[], help=f"of {','.join(names)}"
+    )
+    parser.add_argument(
+        "--peers",
+        type=lambda text: split(text, DESCRIPTIONS),
+        default=[],
+        help=f"of {','.join(DESCRIPTIONS)}",
+    )
+    parser.add_argument("--seconds", type=float, default=0.0, help="length of one measurement")
+    return parser.parse_args()
+
+
+def split(text: str, allowed: Collection[str]) -> list[str]:
+    """Take a list apart, and refuse what isn't allowed."""
+    names = text.split(",")
+    if unknown := set(names) - set(allowed):
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())
