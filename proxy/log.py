@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 import orjson
@@ -67,13 +68,13 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Write the object; a field can't replace a member of ours."""
         head = {
-            "ts": _write_time(record),
+            "ts": _write_time(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "msg": redact(record.getMessage()),
         }
-        tail = _read_tail(self, record)
-        return _dump(head | _read_fields(record) | head | tail)
+        members = {**head, **_read_fields(record), **head}
+        return _dump(members | _read_tail(self, record))
 
 
 class TextFormatter(logging.Formatter):
@@ -86,7 +87,7 @@ class TextFormatter(logging.Formatter):
         members = "".join(
             f" {name}={value}" for name, value in (_read_fields(record) | tail).items()
         )
-        start = f"{_write_time(record)} {record.levelname:<7} {record.name}"
+        start = f"{_write_time(record.created)} {record.levelname:<7} {record.name}"
         line = f"{start}: {redact(record.getMessage())}{members}"
         return f"{line}\n{trace}" if trace else line
 
@@ -154,9 +155,15 @@ def _mask(match: re.Match[str]) -> str:
     return f"{match[1]}{_MASK}"
 
 
-def _write_time(record: logging.LogRecord) -> str:
-    time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-    return time.replace("+00:00", "Z")
+def _write_time(created_s: float) -> str:
+    """Write a time in UTC with milliseconds."""
+    second = int(created_s)
+    return f"{_write_second(second)}.{int((created_s - second) * 1000):03d}Z"
+
+
+@lru_cache(4)
+def _write_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
 
 
 def _read_fields(record: logging.LogRecord) -> dict[str, Any]:  # Any: whatever callers log

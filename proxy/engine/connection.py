@@ -7,6 +7,7 @@ from typing import TypeAlias, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from proxy.engine.alarm import Alarm
 from proxy.engine.deadline import Deadline
 from proxy.engine.driver import Driver, translate_driver_errors
 from proxy.engine.factory import EXPIRES_AT
@@ -50,6 +51,7 @@ class UpstreamConnection:
         self._flight: asyncio.Future[Answer] | None = None
         self._cancelling: asyncio.Task[bool] | None = None
         self._cause: Cause = DeadlineExceeded
+        self._alarm = Alarm(self.cancel)
         self._on_cancel: OnCancel = _do_nothing
         self.lane = lane
         self.is_new = False  # the first time that it's lent
@@ -121,7 +123,7 @@ class UpstreamConnection:
             raise UpstreamUnavailable(detail, phase="execute")
         self._flight = future = self.lane.send(flight, sink)
         self._on_cancel = on_cancel
-        timer = self._loop.call_at(deadline.at, self.cancel, DeadlineExceeded)
+        self._alarm.set(DeadlineExceeded, deadline.at)
         try:
             answer = await future
         except ConnectionLost as lost:
@@ -130,7 +132,7 @@ class UpstreamConnection:
             detail = "the statement was to be cancelled, and the upstream didn't answer in time"
             raise self._cause(detail, phase="execute", executed="unknown") from lost
         finally:
-            timer.cancel()
+            self._alarm.clear(DeadlineExceeded)
         if self._cancelling and answer.error and answer.error.sqlstate == QUERY_CANCELED:
             detail = "the statement was cancelled"
             raise self._cause(detail, phase="execute", executed="no", sqlstate=QUERY_CANCELED)

@@ -8,6 +8,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any
 
+from proxy.engine.alarm import Alarm
 from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
 from proxy.errors import Draining, PoolTimeout, ProxyError, QueueFull
@@ -69,6 +70,7 @@ class LanePool:
         self._emit = emit
         self._loop = asyncio.get_running_loop()  # asking for it is a system call in Python 3.11
         self._idle: deque[tuple[float, UpstreamConnection]] = deque()
+        self._alarm = Alarm(self._time_out)
         self._waiters: OrderedDict[asyncio.Future[UpstreamConnection], None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -201,7 +203,7 @@ class LanePool:
         self._max_waiters = max(self._max_waiters, len(self._waiters))
         self._grow()
         end = min(deadline.at, self._loop.time() + self._limits.checkout_timeout_s)
-        timer = self._loop.call_at(end, self._time_out, waiter)
+        self._alarm.set(waiter, end)
         try:
             connection = await waiter
         except asyncio.CancelledError:
@@ -209,7 +211,7 @@ class LanePool:
                 self.give_back(waiter.result())  # lent in the very moment of the cancellation
             raise
         finally:
-            timer.cancel()
+            self._alarm.clear(waiter)
             self._waiters.pop(waiter, None)
             self._change.set()
         self._emit(Event.LANE_LENT, perf_counter() - started)

@@ -1,10 +1,9 @@
 """One statement, run in one flight, its whole answer in one body."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from proxy.encoders.json_rows import AnswerEncoder, Outcome
 from proxy.encoders.row_encoder import RowShape
@@ -27,8 +26,7 @@ NO_COLUMNS = b"\0\0"  # as a RowDescription says it
 EncoderKey: TypeAlias = tuple[TypeCatalogue, bytes, RowShape]
 
 
-@dataclass(frozen=True, slots=True)
-class QueryAnswer:
+class QueryAnswer(NamedTuple):
     """The JSON document, and what the log and the `Server-Timing` header say of it."""
 
     body: bytes

@@ -3,8 +3,8 @@
 import re
 from binascii import a2b_base64
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from msgspec import DecodeError, Raw
 from msgspec.json import Decoder
@@ -29,8 +29,7 @@ _decode_object = Decoder(dict[str, Raw]).decode
 _decode_elements = Decoder(list[Raw]).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """What Bind and Parse need: a value's text or None for NULL; OID 0 = the server infers."""
 
     values: tuple[bytes | None, ...]

@@ -25,7 +25,8 @@ class Counters:
         tally = self.tallies[event]
         tally.count += 1
         tally.total += value
-        tally.maximum = max(tally.maximum, value)
+        if value > tally.maximum:
+            tally.maximum = value
 
     def snapshot(self) -> dict[str, dict[str, float]]:
         """Return `{event: {count, total, max}}`."""

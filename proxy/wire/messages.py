@@ -6,6 +6,7 @@ Source: PostgreSQL documentation, "Frontend/Backend Protocol", chapters "Message
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct, pack
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,8 +43,7 @@ class Field(NamedTuple):
     format: int
 
 
-@dataclass(frozen=True, slots=True)
-class Flight:
+class Flight(NamedTuple):
     """Messages that travel in one piece and end in one ReadyForQuery.
 
     `prefixes` is the number of row-less statements before the one with a Describe. The flight of a
@@ -166,6 +166,7 @@ def parse_server_message(body: bytes) -> ServerMessage:
     )
 
 
+@lru_cache(1024)
 def parse_tag(body: bytes) -> tuple[str, int | None]:
     """Split a CommandComplete tag into command and row count: `INSERT 0 2` -> ("INSERT", 2)."""
     words = body.rstrip(b"\0").decode().split(" ")
