@@ -64,6 +64,7 @@ class Body:
         self.tail = b""
         self.is_complete = False
         self._left = 0  # of the chunk that is being read, with its line break
+        self._is_last = False
         self._rest = b""  # the beginning of a chunk's head
 
     def feed(self, data: bytes) -> None:
@@ -81,11 +82,12 @@ class Body:
             length = int(data[position:end], 16)
             position = end + 2
             self._left = length + 2
-            self.is_complete = not length
+            self._is_last = not length
 
     def _take(self, data: bytes, position: int) -> int:
         end = min(position + self._left, len(data))
         self._left -= end - position
+        self.is_complete = self._is_last and not self._left
         content_end = end - max(0, 2 - self._left)  # without the chunk's own line break
         if content_end > position:
             self.lines += data.count(b"\n", position, content_end)

@@ -13,7 +13,8 @@ from benchmarks.scenarios.pgbench import PROTOCOLS, run_pgbench
 from benchmarks.session import Session
 from benchmarks.statement import Statement, select_user, walk_pages, walk_users
 
-WARM_UP_S = 0.5
+_WARM_UP_S = 0.5
+_WARM_UP_QUICK_S = 0.3
 _DIFFERENT = 500  # requests, sent in turn
 _CHECKED = 5
 _MANY_CLIENTS = 16
@@ -73,7 +74,8 @@ def _measure(
     asked: Sequence[Statement],
 ) -> None:
     requests = [peer.build_request(peer.kind.query_path, one) for one in asked]
-    load = Load(peer.port, peer.pid, clients, WARM_UP_S, session.measure_s, requests)
+    warm_up_s = _WARM_UP_QUICK_S if session.is_quick else _WARM_UP_S
+    load = Load(peer.port, peer.pid, clients, warm_up_s, session.measure_s, requests)
     session.add(Measure(*place, peer.name, number, asdict(run_load(load))))
 
 
