@@ -3,21 +3,23 @@
 import asyncio
 import logging
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import uvloop
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
+from proxy.api.express import ExpressParts
+from proxy.api.listener import KEEPALIVE_S, listen
 from proxy.api.middleware import follow_request, refuse_while_draining
+from proxy.api.register import REGISTER, Register
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
 from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.upstream import Upstream
-from proxy.errors import Draining, ProxyError
+from proxy.errors import Draining
 from proxy.keys import (
     COPIES,
     COUNTERS,
@@ -37,9 +39,6 @@ from proxy.query.stream import StreamRunner
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
 
-KEEPALIVE_S = 75.0
-BACKLOG = 1024  # connections that may wait to be accepted
-SOCKET_MODE = 0o660
 ANSWER_S = 2.0  # for the answers of what the end of the drain cancels
 CLOSE_S = 5.0  # for the upstream's connections, after the drain
 FORCED_EXIT = 1
@@ -107,34 +106,63 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
     upstream = Upstream(settings, counters.count)
     lifecycle = Lifecycle(started_at=asyncio.get_running_loop().time())
     lifecycle.idle.set()
-
-    def build(middlewares: tuple[object, ...], routes: tuple[web.RouteDef, ...]) -> web.Application:
-        app = web.Application(
-            middlewares=middlewares,  # type: ignore[arg-type]  # aiohttp's alias is private
-            client_max_size=settings.limits.body_bytes,
-        )
-        app[SETTINGS] = settings
-        app[LIMITS], app[STREAM_LIMITS] = _query_limits(settings), _stream_limits(settings)
-        app[UPSTREAM], app[COUNTERS], app[LIFECYCLE] = upstream, counters, lifecycle
-        app[RUNNER] = QueryRunner(upstream)
-        app[STREAMS] = StreamRunner(upstream, counters.count)
-        app[COPIES] = CopyRunner(upstream, settings.limits.body_bytes)
-        app.add_routes(routes)
-        return app
-
-    operations = build((follow_request,), OPERATIONS_ROUTES)
-    queries = build((follow_request, refuse_while_draining), QUERY_ROUTES)
-    async with _listen(operations, settings.ops.host, settings.ops.port) as operations_url:
+    apps = _Apps(settings, counters, upstream, lifecycle)
+    operations = apps.build((follow_request,), OPERATIONS_ROUTES)
+    queries = apps.build((follow_request, refuse_while_draining), QUERY_ROUTES)
+    express = apps.make_express if settings.http.express else None
+    address = settings.http.unix_socket or (settings.http.host, settings.http.port)
+    async with listen(operations, (settings.ops.host, settings.ops.port)) as operations_url:
         try:
             await upstream.start()
-            async with _listen(
-                queries, settings.http.host, settings.http.port, settings.http.unix_socket
-            ) as url:
+            async with listen(queries, address, express) as url:
                 yield Service(url, operations_url, upstream, lifecycle)
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
                     await upstream.close()
+
+
+class _Apps:
+    """Makes the applications out of what they share."""
+
+    def __init__(
+        self, settings: Settings, counters: Counters, upstream: Upstream, lifecycle: Lifecycle
+    ) -> None:
+        self._settings = settings
+        self._counters = counters
+        self._upstream = upstream
+        self._lifecycle = lifecycle
+        self._limits = _query_limits(settings)
+        self._runner = QueryRunner(upstream)
+        self._register = Register(lifecycle, counters, has_log=settings.log.access)
+
+    def build(
+        self, middlewares: tuple[Middleware, ...], routes: tuple[web.RouteDef, ...]
+    ) -> web.Application:
+        """Make the application of one listener."""
+        settings, upstream = self._settings, self._upstream
+        app = web.Application(middlewares=middlewares, client_max_size=settings.limits.body_bytes)
+        app[SETTINGS] = settings
+        app[LIMITS], app[STREAM_LIMITS] = self._limits, _stream_limits(settings)
+        app[UPSTREAM], app[COUNTERS], app[LIFECYCLE] = upstream, self._counters, self._lifecycle
+        app[RUNNER], app[REGISTER] = self._runner, self._register
+        app[STREAMS] = StreamRunner(upstream, self._counters.count)
+        app[COPIES] = CopyRunner(upstream, settings.limits.body_bytes)
+        app.add_routes(routes)
+        return app
+
+    def make_express(self, open_other: Callable[[], asyncio.Protocol]) -> ExpressParts:
+        """Make what the short way shares with the application."""
+        return ExpressParts(
+            runner=self._runner,
+            register=self._register,
+            lifecycle=self._lifecycle,
+            limits=self._limits,
+            max_body_bytes=self._settings.limits.body_bytes,
+            keepalive_s=KEEPALIVE_S,
+            open_other=open_other,
+            connections=set(),
+        )
 
 
 def _query_limits(settings: Settings) -> QueryLimits:
@@ -160,58 +188,3 @@ def _stream_limits(settings: Settings) -> QueryLimits:
         timeout_s=timeout_s,
         timeout_max_s=timeout_s,
     )
-
-
-@asynccontextmanager
-async def _listen(
-    app: web.Application, host: str, port: int, unix_socket: Path | None = None
-) -> AsyncIterator[str]:
-    """Serve `app` on an address; yields its URL, or the socket's path."""
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        keepalive_timeout=KEEPALIVE_S,
-        handler_cancellation=True,  # a client that goes away cancels its statement
-        shutdown_timeout=0.1,  # what was worth waiting for, the drain has waited for
-        auto_decompress=False,
-    )
-    listener = bind(unix_socket or (host, port))
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener, backlog=BACKLOG).start()
-        yield str(unix_socket) if unix_socket else _url(listener)
-    finally:
-        await runner.cleanup()
-
-
-def bind(address: Path | tuple[str, int]) -> socket.socket:
-    """Bind a listener: a unix socket for owner and group, or a TCP port.
-
-    Raises:
-        ProxyError: the address is taken, or isn't one of this machine.
-    """
-    try:
-        return _bind_unix(address) if isinstance(address, Path) else _bind_tcp(*address)
-    except OSError as cause:
-        where = address if isinstance(address, Path) else f"{address[0]}:{address[1]}"
-        raise ProxyError(f"cannot listen on {where}: {cause.strerror}") from cause
-
-
-def _bind_unix(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)  # a killed process leaves it
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    path.chmod(SOCKET_MODE)
-    return listener
-
-
-def _bind_tcp(host: str, port: int) -> socket.socket:
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    listener.setblocking(False)
-    return listener
-
-
-def _url(listener: socket.socket) -> str:
-    host, port, *_ = listener.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

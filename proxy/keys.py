@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from proxy.engine.upstream import Upstream
-from proxy.errors import ProxyError
+from proxy.errors import Draining, ProxyError
 from proxy.query.copy import CopyRunner
-from proxy.query.execute import QueryRunner
+from proxy.query.execute import QueryAnswer, QueryRunner
 from proxy.query.models import QueryLimits
 from proxy.query.stream import StreamRunner
 from proxy.settings import Settings
@@ -23,6 +23,11 @@ class Lifecycle:
     is_draining: bool = False
     running: set[str] = field(default_factory=set)  # request ids
     idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def check(self) -> None:
+        """Raise Draining once the service shuts down."""
+        if self.is_draining:
+            raise Draining("the service is shutting down")
 
 
 @dataclass(slots=True)
@@ -40,6 +45,11 @@ class Exchange:
     body_bytes: int | None = None  # where the response doesn't know
     error: ProxyError | None = None  # that came after the status line
     is_client_gone: bool = False
+
+    def note(self, answer: QueryAnswer) -> None:
+        """Keep what is said about a buffered answer."""
+        self.queue_s, self.db_s, self.encode_s = answer.queue_s, answer.db_s, answer.encode_s
+        self.row_count = answer.row_count
 
 
 SETTINGS = web.AppKey("settings", Settings)

@@ -106,6 +106,7 @@ class HttpSettings(Section):
         description="Unix socket that serves the query API instead of host and port.",
         examples=["/run/pgsidecar/http.sock"],
     )
+    express: bool = Field(True, description="Answer plain queries past the HTTP framework.")
     body_timeout_s: float = Field(
         10.0, gt=0, le=600, description="Longest time that a client may take to send its body."
     )

@@ -10,7 +10,7 @@ from aiohttp import web
 from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.deadline import Deadline
 from proxy.engine.upstream import Upstream
-from proxy.errors import Draining, ProxyError
+from proxy.errors import ProxyError
 from proxy.keys import COUNTERS, LIFECYCLE, UPSTREAM
 
 READY_S = 2.0
@@ -24,8 +24,7 @@ async def get_startup(request: web.Request) -> web.Response:
 
 async def get_ready(request: web.Request) -> web.Response:
     """Whether a statement can run now, and we aren't draining."""
-    if request.app[LIFECYCLE].is_draining:
-        raise Draining("the service is shutting down")
+    request.app[LIFECYCLE].check()
     await request.app[UPSTREAM].check(Deadline.after(READY_S))
     return _json({"status": "ready"})
 

@@ -14,6 +14,5 @@ async def post_query(request: web.Request) -> web.Response:
     query = to_query(await read_query(request), request.app[LIMITS])
     deadline = Deadline(exchange.started_at + query.timeout_s)
     answer = await request.app[RUNNER].run(query, deadline)
-    exchange.queue_s, exchange.db_s = answer.queue_s, answer.db_s
-    exchange.encode_s, exchange.row_count = answer.encode_s, answer.row_count
+    exchange.note(answer)
     return web.Response(body=answer.body, content_type="application/json")

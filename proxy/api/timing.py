@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from aiohttp import web
-
 from proxy.keys import Exchange
 
 
@@ -18,11 +16,7 @@ def list_timings(exchange: Exchange) -> dict[str, float]:
     return {name: value for name, value in parts.items() if value is not None}
 
 
-def set_headers(
-    response: web.StreamResponse, exchange: Exchange, timings: Mapping[str, float]
-) -> None:
-    """Set `X-Request-Id` and `Server-Timing`, in milliseconds."""
-    response.headers["X-Request-Id"] = exchange.request_id
-    response.headers["Server-Timing"] = ", ".join(
-        f"{name};dur={value * 1000:.3f}" for name, value in timings.items()
-    )
+def list_headers(exchange: Exchange, timings: Mapping[str, float]) -> dict[str, str]:
+    """List `X-Request-Id` and `Server-Timing`, in milliseconds."""
+    parts = [f"{name};dur={int(value * 1e6) / 1000}" for name, value in timings.items()]
+    return {"X-Request-Id": exchange.request_id, "Server-Timing": ", ".join(parts)}

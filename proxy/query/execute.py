@@ -151,5 +151,5 @@ def describe_outcome(answer: Answer, rows: RowBuffer, elapsed_s: float) -> Outco
         command=command,
         truncated=rows.exceeded is not None,
         notices=answer.notices,
-        elapsed_ms=round(elapsed_s * 1000, 3),
+        elapsed_ms=int(elapsed_s * 1e6) / 1000,
     )
