@@ -27,6 +27,7 @@ from proxy.keys import (
     SETTINGS,
     STREAM_LIMITS,
     STREAMS,
+    TRANSACTIONS,
     UPSTREAM,
     Lifecycle,
 )
@@ -34,6 +35,7 @@ from proxy.query.copy import CopyRunner
 from proxy.query.execute import QueryRunner
 from proxy.query.models import QueryLimits
 from proxy.query.stream import StreamRunner
+from proxy.query.transaction_book import TransactionBook
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
 
@@ -54,6 +56,7 @@ class Service:
     operations_url: str
     upstream: Upstream
     lifecycle: Lifecycle
+    transactions: TransactionBook
 
 
 def serve(settings: Settings, on_ready: Callable[[Service], None]) -> int:
@@ -84,18 +87,29 @@ async def _serve(settings: Settings, on_ready: Callable[[Service], None]) -> int
 
 
 async def drain(service: Service, timeout_s: float, force: asyncio.Event) -> None:
-    """Refuse new requests and wait for the running ones; at the limit, or by `force`, cancel."""
+    """Refuse new work and wait for requests and open transactions; cancel what outlives the limit.
+
+    `force` ends the waiting at once.
+    """
     lifecycle = service.lifecycle
     _log.info("draining", extra={"fields": {"running": len(lifecycle.running)}})
     lifecycle.is_draining = True
-    waits = [asyncio.ensure_future(event.wait()) for event in (lifecycle.idle, force)]
+    waits = [asyncio.ensure_future(wait) for wait in (_finish_work(service), force.wait())]
     await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
+    service.transactions.end_all()
     service.upstream.cancel_running(Draining)
     with suppress(TimeoutError):
         async with asyncio.timeout(ANSWER_S):
             await lifecycle.idle.wait()
+
+
+async def _finish_work(service: Service) -> None:
+    """Wait until nothing is in hand; between its requests an open transaction is."""
+    while service.lifecycle.running or not service.transactions.none_open.is_set():
+        await service.lifecycle.idle.wait()
+        await service.transactions.none_open.wait()
 
 
 @asynccontextmanager
@@ -105,6 +119,7 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
         _log.warning("rows are encoded in Python, many times slower: no compiler at installation")
     counters = Counters()
     upstream = Upstream(settings, counters.count)
+    transactions = TransactionBook(upstream, _held_limit(settings), counters.count)
     lifecycle = Lifecycle(started_at=asyncio.get_running_loop().time())
     lifecycle.idle.set()
 
@@ -116,7 +131,7 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
         app[SETTINGS] = settings
         app[LIMITS], app[STREAM_LIMITS] = _query_limits(settings), _stream_limits(settings)
         app[UPSTREAM], app[COUNTERS], app[LIFECYCLE] = upstream, counters, lifecycle
-        app[RUNNER] = QueryRunner(upstream)
+        app[RUNNER], app[TRANSACTIONS] = QueryRunner(upstream), transactions
         app[STREAMS] = StreamRunner(upstream, counters.count)
         app[COPIES] = CopyRunner(upstream, settings.limits.body_bytes)
         app.add_routes(routes)
@@ -130,11 +145,18 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
             async with _listen(
                 queries, settings.http.host, settings.http.port, settings.http.unix_socket
             ) as url:
-                yield Service(url, operations_url, upstream, lifecycle)
+                yield Service(url, operations_url, upstream, lifecycle, transactions)
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
+                    await transactions.close()
                     await upstream.close()
+
+
+def _held_limit(settings: Settings) -> int:
+    """How many connections open transactions may hold."""
+    share = (settings.pool.size + settings.pool.overflow) * settings.limits.held_share
+    return max(1, int(share))
 
 
 def _query_limits(settings: Settings) -> QueryLimits:

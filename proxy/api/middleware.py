@@ -47,8 +47,9 @@ async def follow_request(request: web.Request, handler: Handler) -> web.StreamRe
 
 @web.middleware
 async def refuse_while_draining(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Take no new work once the service shuts down."""
-    if request.app[LIFECYCLE].is_draining:
+    """Take no new work once the service shuts down; what is open may come to its end."""
+    is_draining = request.app[LIFECYCLE].is_draining
+    if is_draining and not _route(request).startswith("/v1/transactions/{id}"):
         raise Draining("the service is shutting down")
     return await handler(request)
 
