@@ -3,39 +3,19 @@
 import asyncio
 import logging
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import uvloop
-from aiohttp import web
-from aiohttp.typedefs import Middleware
 
-from proxy.api.express import ExpressParts
-from proxy.api.listener import KEEPALIVE_S, listen
-from proxy.api.middleware import follow_request, refuse_while_draining
-from proxy.api.register import REGISTER, Register
-from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
+from proxy.api.application import Applications
+from proxy.api.listener import listen
 from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining
-from proxy.keys import (
-    COPIES,
-    COUNTERS,
-    LIFECYCLE,
-    LIMITS,
-    RUNNER,
-    SETTINGS,
-    STREAM_LIMITS,
-    STREAMS,
-    UPSTREAM,
-    Lifecycle,
-)
-from proxy.query.copy import CopyRunner
-from proxy.query.execute import QueryRunner
-from proxy.query.models import QueryLimits
-from proxy.query.stream import StreamRunner
+from proxy.keys import Lifecycle
+from proxy.query.transaction_book import TransactionBook
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
 
@@ -53,6 +33,7 @@ class Service:
     operations_url: str
     upstream: Upstream
     lifecycle: Lifecycle
+    transactions: TransactionBook
 
 
 def serve(settings: Settings, on_ready: Callable[[Service], None]) -> int:
@@ -83,18 +64,29 @@ async def _serve(settings: Settings, on_ready: Callable[[Service], None]) -> int
 
 
 async def drain(service: Service, timeout_s: float, force: asyncio.Event) -> None:
-    """Refuse new requests and wait for the running ones; at the limit, or by `force`, cancel."""
+    """Refuse new work and wait for requests and open transactions; cancel what outlives the limit.
+
+    `force` ends the waiting at once.
+    """
     lifecycle = service.lifecycle
     _log.info("draining", extra={"fields": {"running": len(lifecycle.running)}})
     lifecycle.is_draining = True
-    waits = [asyncio.ensure_future(event.wait()) for event in (lifecycle.idle, force)]
+    waits = [asyncio.ensure_future(wait) for wait in (_finish_work(service), force.wait())]
     await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
+    service.transactions.end_all()
     service.upstream.cancel_running(Draining)
     with suppress(TimeoutError):
         async with asyncio.timeout(ANSWER_S):
             await lifecycle.idle.wait()
+
+
+async def _finish_work(service: Service) -> None:
+    """Wait until nothing is in hand; between its requests an open transaction is."""
+    while service.lifecycle.running or not service.transactions.none_open.is_set():
+        await service.lifecycle.idle.wait()
+        await service.transactions.none_open.wait()
 
 
 @asynccontextmanager
@@ -104,87 +96,26 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
         _log.warning("rows are encoded in Python, many times slower: no compiler at installation")
     counters = Counters()
     upstream = Upstream(settings, counters.count)
+    transactions = TransactionBook(upstream, _held_limit(settings), counters.count)
     lifecycle = Lifecycle(started_at=asyncio.get_running_loop().time())
     lifecycle.idle.set()
-    apps = _Apps(settings, counters, upstream, lifecycle)
-    operations = apps.build((follow_request,), OPERATIONS_ROUTES)
-    queries = apps.build((follow_request, refuse_while_draining), QUERY_ROUTES)
-    express = apps.make_express if settings.http.express else None
+    applications = Applications(settings, counters, upstream, lifecycle, transactions)
+    operations, queries = applications.build_operations(), applications.build_queries()
+    express = applications.make_express if settings.http.express else None
     address = settings.http.unix_socket or (settings.http.host, settings.http.port)
     async with listen(operations, (settings.ops.host, settings.ops.port)) as operations_url:
         try:
             await upstream.start()
             async with listen(queries, address, express) as url:
-                yield Service(url, operations_url, upstream, lifecycle)
+                yield Service(url, operations_url, upstream, lifecycle, transactions)
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
+                    await transactions.close()
                     await upstream.close()
 
 
-class _Apps:
-    """Makes the applications out of what they share."""
-
-    def __init__(
-        self, settings: Settings, counters: Counters, upstream: Upstream, lifecycle: Lifecycle
-    ) -> None:
-        self._settings = settings
-        self._counters = counters
-        self._upstream = upstream
-        self._lifecycle = lifecycle
-        self._limits = _query_limits(settings)
-        self._runner = QueryRunner(upstream)
-        self._register = Register(lifecycle, counters, has_log=settings.log.access)
-
-    def build(
-        self, middlewares: tuple[Middleware, ...], routes: tuple[web.RouteDef, ...]
-    ) -> web.Application:
-        """Make the application of one listener."""
-        settings, upstream = self._settings, self._upstream
-        app = web.Application(middlewares=middlewares, client_max_size=settings.limits.body_bytes)
-        app[SETTINGS] = settings
-        app[LIMITS], app[STREAM_LIMITS] = self._limits, _stream_limits(settings)
-        app[UPSTREAM], app[COUNTERS], app[LIFECYCLE] = upstream, self._counters, self._lifecycle
-        app[RUNNER], app[REGISTER] = self._runner, self._register
-        app[STREAMS] = StreamRunner(upstream, self._counters.count)
-        app[COPIES] = CopyRunner(upstream, settings.limits.body_bytes)
-        app.add_routes(routes)
-        return app
-
-    def make_express(self, open_other: Callable[[], asyncio.Protocol]) -> ExpressParts:
-        """Make what the short way shares with the application."""
-        return ExpressParts(
-            runner=self._runner,
-            register=self._register,
-            lifecycle=self._lifecycle,
-            limits=self._limits,
-            max_body_bytes=self._settings.limits.body_bytes,
-            keepalive_s=KEEPALIVE_S,
-            open_other=open_other,
-            connections=set(),
-        )
-
-
-def _query_limits(settings: Settings) -> QueryLimits:
-    limits = settings.limits
-    return QueryLimits(
-        rows=limits.rows,
-        bytes=limits.bytes,
-        timeout_s=limits.timeout_s,
-        timeout_max_s=limits.timeout_max_s,
-        sql_bytes=limits.sql_bytes,
-        allowed_settings=settings.session.allowed_settings,
-        allowed_roles=settings.session.allowed_roles,
-    )
-
-
-def _stream_limits(settings: Settings) -> QueryLimits:
-    """A stream has a deadline of its own, and as many rows and bytes as there are."""
-    timeout_s = settings.limits.stream_timeout_s
-    return replace(
-        _query_limits(settings),
-        rows=sys.maxsize,
-        bytes=sys.maxsize,
-        timeout_s=timeout_s,
-        timeout_max_s=timeout_s,
-    )
+def _held_limit(settings: Settings) -> int:
+    """How many connections open transactions may hold."""
+    share = (settings.pool.size + settings.pool.overflow) * settings.limits.held_share
+    return max(1, int(share))

@@ -11,10 +11,15 @@ ProxyError
 ├── NeedsSession          409  the statement needs a session of its own
 ├── NeedsTransactions     409  the upstream's pool mode has no transactions
 ├── NeedsBareFlight       409  the statement takes no options
+├── TransactionBusy       409  another request has the transaction
+├── TransactionFailed     409  COMMIT was answered by ROLLBACK
+├── TransactionEnded      410  the transaction is over: committed, rolled back, lost
+│   └── TransactionExpired  410  a deadline of the transaction has ended it
 ├── RequestTooLarge       413  body, statement or parameter over a limit
 ├── ResultTooLarge        413  more rows or bytes than asked for
 ├── UnsupportedMediaType  415  content type or encoding that we don't read
 ├── QueueFull             429  too many requests wait for a connection already
+├── TooManyTransactions   429  open transactions hold their share of the pool already
 ├── EncodingFailed        500  the server sent text that isn't UTF-8
 ├── UpstreamAuth          502  the upstream refuses our login
 ├── HttpVersionTooOld     505  the answer can't be told apart from a cut one in HTTP/1.0
@@ -148,6 +153,30 @@ class NeedsBareFlight(ProxyError):
     status, code = 409, "needs_bare_flight"
 
 
+class TransactionBusy(ProxyError):
+    """Another request has the transaction; nothing was sent."""
+
+    status, code, is_transient = 409, "transaction_busy", True
+
+
+class TransactionFailed(ProxyError):
+    """COMMIT was answered by ROLLBACK, since a statement had failed before."""
+
+    status, code, phase = 409, "transaction_failed", "commit"
+
+
+class TransactionEnded(ProxyError):
+    """The transaction is over; `detail` says how, and `executed` whether it took effect."""
+
+    status, code = 410, "transaction_ended"
+
+
+class TransactionExpired(TransactionEnded):
+    """A deadline of the transaction has ended it."""
+
+    code = "transaction_expired"
+
+
 class ResultTooLarge(ProxyError):
     """More rows or bytes than the limit; `executed` says whether the statement took effect."""
 
@@ -158,6 +187,12 @@ class QueueFull(ProxyError):
     """So many requests wait for a connection that one more is refused at once."""
 
     status, code, phase, is_transient = 429, "queue_full", "queue", True
+
+
+class TooManyTransactions(ProxyError):
+    """Open transactions hold their share of the pool, so one more is refused at once."""
+
+    status, code, phase, is_transient = 429, "too_many_transactions", "queue", True
 
 
 class PoolTimeout(ProxyError):

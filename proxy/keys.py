@@ -11,6 +11,7 @@ from proxy.query.copy import CopyRunner
 from proxy.query.execute import QueryAnswer, QueryRunner
 from proxy.query.models import QueryLimits
 from proxy.query.stream import StreamRunner
+from proxy.query.transaction_book import TransactionBook
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
 
@@ -59,6 +60,7 @@ UPSTREAM = web.AppKey("upstream", Upstream)
 RUNNER = web.AppKey("runner", QueryRunner)
 STREAMS = web.AppKey("streams", StreamRunner)
 COPIES = web.AppKey("copies", CopyRunner)
+TRANSACTIONS = web.AppKey("transactions", TransactionBook)
 COUNTERS = web.AppKey("counters", Counters)
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
 EXCHANGE = web.RequestKey("exchange", Exchange)

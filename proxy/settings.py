@@ -6,25 +6,28 @@ docs/reference/settings.md come from it. `proxy/settings_source.py` fills these 
 
 import ipaddress
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FilePath, SecretStr, model_validator
+from pydantic import Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from proxy.settings_form import Dsn, Pattern, Port, SettingName, SettingValue, SocketPath
+from proxy.settings_embedded import EmbeddedSettings
+from proxy.settings_form import (
+    Dsn,
+    Pattern,
+    Port,
+    Section,
+    SettingName,
+    SettingValue,
+    SocketPath,
+)
+from proxy.settings_transaction import TransactionSettings
 
 MIB = 1024 * 1024
 DEFAULT_ALLOWED_SETTINGS = (
     *("search_path", "TimeZone", "statement_timeout", "lock_timeout", "synchronous_commit"),
     *("work_mem", "hash_mem_multiplier", "jit", "plan_cache_mode", "enable_*", "app.*"),
 )
-
-
-class Section(BaseModel):
-    """One table of the configuration file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class UpstreamSettings(Section):
@@ -239,17 +242,6 @@ class LogSettings(Section):
     access: bool = Field(True, description="Log one line per request.")
 
 
-class EmbeddedSettings(Section):
-    """The Postgres that `serve` starts when upstream.dsn is unset."""
-
-    data_dir: Path | None = Field(
-        None,
-        description="Data directory of the embedded Postgres; unset, one in the user's cache.",
-        examples=["/var/lib/pgsidecar"],
-    )
-    port: Port = Field(0, description="Port of the embedded Postgres; 0 takes a free one.")
-
-
 class Settings(BaseSettings):
     """All settings, made once by `settings_source.load` and passed to whoever needs a section."""
 
@@ -261,6 +253,7 @@ class Settings(BaseSettings):
     ops: OpsSettings = OpsSettings()
     session: SessionSettings = SessionSettings()
     limits: LimitSettings = LimitSettings()
+    transactions: TransactionSettings = TransactionSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()

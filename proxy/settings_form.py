@@ -1,11 +1,11 @@
-"""The forms of values that need more than a bound; messages go on after the setting's name."""
+"""The forms of sections and values; messages go on after the setting's name."""
 
 import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from proxy.sql.setting import OUR_SETTINGS, is_closed, is_name
 
@@ -15,6 +15,12 @@ _DSN = re.compile(
 )
 _LAST_PORT = 65535
 _SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the closing NUL
+
+
+class Section(BaseModel):
+    """One table of the configuration file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def _check_dsn(dsn: SecretStr) -> SecretStr:

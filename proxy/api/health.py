@@ -11,7 +11,7 @@ from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.deadline import Deadline
 from proxy.engine.upstream import Upstream
 from proxy.errors import ProxyError
-from proxy.keys import COUNTERS, LIFECYCLE, UPSTREAM
+from proxy.keys import COUNTERS, LIFECYCLE, TRANSACTIONS, UPSTREAM
 
 READY_S = 2.0
 
@@ -46,6 +46,7 @@ async def get_stats(request: web.Request) -> web.Response:
             "rows": IMPLEMENTATION,
             "requests_running": len(lifecycle.running),
             **_upstream_stats(request.app[UPSTREAM]),
+            "transactions": request.app[TRANSACTIONS].gauges(),
             "events": request.app[COUNTERS].snapshot(),
         }
     )

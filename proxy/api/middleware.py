@@ -11,6 +11,8 @@ from proxy.api.timing import list_headers
 from proxy.errors import MethodNotAllowed, NotFound, ProxyError
 from proxy.keys import EXCHANGE, LIFECYCLE
 
+_OF_WHAT_IS_OPEN = "/v1/transactions/{id}"
+
 
 @web.middleware
 async def follow_request(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -35,8 +37,9 @@ async def follow_request(request: web.Request, handler: Handler) -> web.StreamRe
 
 @web.middleware
 async def refuse_while_draining(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Take no new work once the service shuts down."""
-    request.app[LIFECYCLE].check()
+    """Take no new work once the service shuts down; what is open may come to its end."""
+    if not _route(request).startswith(_OF_WHAT_IS_OPEN):
+        request.app[LIFECYCLE].check()
     return await handler(request)
 
 

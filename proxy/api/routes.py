@@ -6,11 +6,25 @@ from proxy.api.copy import leave_body, post_copy
 from proxy.api.health import get_live, get_ready, get_startup, get_stats
 from proxy.api.query import post_query
 from proxy.api.stream import post_stream
+from proxy.api.transaction import (
+    get_transaction,
+    post_transaction,
+    post_transaction_commit,
+    post_transaction_query,
+    post_transaction_rollback,
+    post_transaction_stream,
+)
 
 QUERY_ROUTES = (
     web.post("/v1/query", post_query),
     web.post("/v1/stream", post_stream),
     web.post("/v1/copy/{table}", post_copy, expect_handler=leave_body),
+    web.post("/v1/transactions", post_transaction),
+    web.get("/v1/transactions/{id}", get_transaction),
+    web.post("/v1/transactions/{id}/query", post_transaction_query),
+    web.post("/v1/transactions/{id}/stream", post_transaction_stream),
+    web.post("/v1/transactions/{id}/commit", post_transaction_commit),
+    web.post("/v1/transactions/{id}/rollback", post_transaction_rollback),
 )
 
 OPERATIONS_ROUTES = (

@@ -8,10 +8,11 @@ from proxy.api.body import read_stream
 from proxy.api.problem import build_problem
 from proxy.api.streamed import StreamedResponse
 from proxy.api.timing import list_headers, list_timings
-from proxy.encoders.stream_format import StreamFormat
+from proxy.encoders.stream_format import StreamFormat, StreamWish
 from proxy.engine.deadline import Deadline
 from proxy.errors import HttpVersionTooOld, ProxyError, RequestTimeout
 from proxy.keys import COUNTERS, EXCHANGE, SETTINGS, STREAM_LIMITS, STREAMS
+from proxy.query.body import QueryBody
 from proxy.query.models import to_query
 from proxy.query.stream import RowStream
 from proxy.stats.events import Event
@@ -20,18 +21,36 @@ from proxy.stats.events import Event
 async def post_stream(request: web.Request) -> web.StreamResponse:
     """Run one statement; its rows come as the server sends them."""
     exchange = request[EXCHANGE]
+    body, wish = await read_stream_query(request)
+    query = to_query(body, request.app[STREAM_LIMITS])
+    deadline = Deadline(exchange.started_at + query.timeout_s)
+    async with request.app[STREAMS].open(query, deadline) as stream:
+        return await answer_stream(request, stream, wish, deadline)
+
+
+async def read_stream_query(request: web.Request) -> tuple[QueryBody, StreamWish]:
+    """Read a query and the format of its stream, which this version of HTTP must be able to end.
+
+    Raises:
+        HttpVersionTooOld, and as `read_stream`.
+    """
     body, wish = await read_stream(request)
     if not wish.ends_in_band and request.version < HttpVersion11:
         raise HttpVersionTooOld(
             "a failure of this format shows by a chunked body that breaks off, which HTTP/1.0 "
             "doesn't have; use HTTP/1.1, or format=json"
         )
-    query = to_query(body, request.app[STREAM_LIMITS])
-    deadline = Deadline(exchange.started_at + query.timeout_s)
-    async with request.app[STREAMS].open(query, deadline) as stream:
-        form = await stream.open_format(wish, exchange.request_id, deadline)
-        exchange.queue_s, exchange.first_s = stream.queue_s, stream.first_s
-        return await _answer(request, stream, form)
+    return body, wish
+
+
+async def answer_stream(
+    request: web.Request, stream: RowStream, wish: StreamWish, deadline: Deadline
+) -> StreamedResponse:
+    """Send a stream that has begun to its end, or break it off; the exchange tells which."""
+    exchange = request[EXCHANGE]
+    form = await stream.open_format(wish, exchange.request_id, deadline)
+    exchange.queue_s, exchange.first_s = stream.queue_s, stream.first_s
+    return await _answer(request, stream, form)
 
 
 async def _answer(request: web.Request, stream: RowStream, form: StreamFormat) -> StreamedResponse:

@@ -160,6 +160,12 @@ class UpstreamConnection:
             self.lane.abort()
         return is_taken and not self.lane.is_lost
 
+    async def regain(self) -> bool:
+        """Wait until a cancel has passed, so that it can't hit the next flight. False if lost."""
+        if self._cancelling is not None:
+            await asyncio.wait([self._cancelling])  # the waiting may be cancelled, the cancel not
+        return await self._end_statement()
+
     async def settle(self) -> bool:
         """Bring the lane back: cancel what runs, roll back what is open. False if that failed."""
         try:

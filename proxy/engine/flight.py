@@ -61,6 +61,19 @@ def build_flight(
     return Flight(b"".join((*prefixes, *statement, end, SYNC)), len(prefixes))
 
 
+def build_begin_flight(transaction: Transaction, settings: Mapping[str, str]) -> Flight:
+    """Build the flight that opens a transaction; `settings` hold to its end."""
+    prefixes, _ = _transaction_messages(transaction)
+    if settings:
+        prefixes.append(settings_prefix(settings))
+    return Flight(b"".join((*prefixes, SYNC)), len(prefixes))
+
+
+def build_end_flight(command: Literal["commit", "rollback"]) -> Flight:
+    """Build the flight that ends an open transaction."""
+    return Flight(_command(command) + SYNC)
+
+
 def build_copy_flight(sql: bytes, feed: CopyFeed, settings: Mapping[str, str]) -> Flight:
     """Build the flight of a COPY … FROM STDIN, whose data and Sync come from `feed`.
 

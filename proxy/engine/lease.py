@@ -117,13 +117,11 @@ class LanePool:
 
     def borrow_idle(self) -> UpstreamConnection | None:
         """Take a connection that idles, unless others wait for one already."""
-        if self._waiters or self._is_closing:
-            return None
-        connection = self._take_idle()
-        if connection is None:
-            return None
-        self._emit(Event.LANE_LENT, 0)
-        return self._lend(connection)
+        connection = None if self._waiters or self._is_closing else self._take_idle()
+        if connection is not None:
+            self._emit(Event.LANE_LENT, 0)
+            self._lend(connection)
+        return connection
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Return a borrowed connection, whatever state it is in."""

@@ -66,27 +66,41 @@ class QueryRunner:
     async def _run_once(
         self, connected: Connected, query: Query, deadline: Deadline
     ) -> QueryAnswer:
-        rows = RowBuffer(query.max_rows, query.max_bytes)
         lease = connected.lanes.lease(deadline)
         async with lease as connection:
-            started = perf_counter()
-            answer = await _fly(connected, connection, query, rows, deadline)
-            check_answer(answer, query)
-            check_limits(rows, query)
-            key = (connected.catalogue, rows.description or NO_COLUMNS, query.shape)
-            encoder = await self._find_encoder(connection, key, deadline)
-            db_s = perf_counter() - started
-        try:
-            outcome = describe_outcome(answer, rows, db_s)
-            body = encoder.encode(rows.take_messages(), outcome)
-        except EncodingFailed as error:
-            error.executed = "no" if query.dry_run else "yes"
-            raise
-        if len(body) > query.max_bytes and query.on_exceed == "error":
-            raise too_large("bytes", query)
-        return QueryAnswer(
-            body, rows.row_count, lease.waited_s, db_s, encode_s=perf_counter() - started - db_s
-        )
+            landed = await self._land(connected, connection, query, deadline)
+        return _encode(landed, query, lease.waited_s)
+
+    async def run_in(
+        self,
+        connected: Connected,
+        connection: UpstreamConnection,
+        query: Query,
+        deadline: Deadline,
+    ) -> QueryAnswer:
+        """Run `query` on a connection whose open transaction is this request's.
+
+        Raises:
+            as `run`, but nothing of the queue.
+        """
+        check_query(query, connected.profile, connected.plan)
+        return _encode(await self._land(connected, connection, query, deadline), query, 0.0)
+
+    async def _land(
+        self,
+        connected: Connected,
+        connection: UpstreamConnection,
+        query: Query,
+        deadline: Deadline,
+    ) -> "_Landed":
+        rows = RowBuffer(query.max_rows, query.max_bytes)
+        started = perf_counter()
+        answer = await _fly(connected, connection, query, rows, deadline)
+        check_answer(answer, query)
+        check_limits(rows, query)
+        key = (connected.catalogue, rows.description or NO_COLUMNS, query.shape)
+        encoder = await self._find_encoder(connection, key, deadline)
+        return _Landed(answer, rows, encoder, started, perf_counter() - started)
 
     async def _find_encoder(
         self, connection: UpstreamConnection, key: EncoderKey, deadline: Deadline
@@ -106,6 +120,30 @@ class QueryRunner:
             if len(self._encoders) > ENCODERS:
                 self._encoders.popitem(last=False)
         return encoder
+
+
+class _Landed(NamedTuple):
+    """A successful answer that has been received, but not encoded."""
+
+    answer: Answer
+    rows: RowBuffer
+    encoder: AnswerEncoder
+    started: float
+    db_s: float
+
+
+def _encode(landed: _Landed, query: Query, queue_s: float) -> QueryAnswer:
+    answer, rows, encoder, started, db_s = landed
+    try:
+        outcome = describe_outcome(answer, rows, db_s)
+        body = encoder.encode(rows.take_messages(), outcome)
+    except EncodingFailed as error:
+        error.executed = "no" if query.dry_run else "yes"
+        raise
+    if len(body) > query.max_bytes and query.on_exceed == "error":
+        raise too_large("bytes", query)
+    encode_s = perf_counter() - started - db_s
+    return QueryAnswer(body, rows.row_count, queue_s, db_s, encode_s)
 
 
 async def _fly(

@@ -16,6 +16,8 @@ def build_query_flight(connected: Connected, query: Query, deadline: Deadline) -
     """Build the flight; what must be alone travels without the configured settings, too."""
     if query.statement.must_be_alone:
         return build_flight(query.sql, query.values, query.oids)
+    if query.in_transaction:  # which has its settings since it began
+        return build_flight(query.sql, query.values, query.oids, max_rows=_row_limit(query))
     return build_flight(
         query.sql,
         query.values,

@@ -10,6 +10,7 @@ from proxy.errors import (
     StatementNotAllowed,
 )
 from proxy.query.models import Query
+from proxy.sql.statement import Statement
 
 
 def check_query(query: Query, profile: UpstreamProfile, plan: SessionPlan) -> None:
@@ -25,16 +26,15 @@ def check_query(query: Query, profile: UpstreamProfile, plan: SessionPlan) -> No
         raise InvalidRequest("sql holds no statement")
     if not statement.is_single:
         raise InvalidRequest("sql holds more than one statement; send one per request")
+    if query.in_transaction:
+        _check_inside(statement)
+        return
     if statement.transaction_word:
         raise StatementNotAllowed(
             "each statement is a transaction of its own here, so "
             f"{statement.keyword.upper()} has nothing to act on; leave it out"
         )
-    if statement.is_copy:
-        raise StatementNotAllowed(
-            "COPY can't move data through this endpoint; stream the rows of a SELECT from "
-            "/v1/stream, or load a table by /v1/copy/{table}"
-        )
+    _check_copy(statement)
     bond = statement.bound_to_session or statement.bound_to_transaction
     if bond is not None:
         raise NeedsSession(bond)
@@ -43,6 +43,37 @@ def check_query(query: Query, profile: UpstreamProfile, plan: SessionPlan) -> No
         raise NeedsBareFlight(
             f"{statement.keyword.upper()} can't run in a transaction block, so session.role can't "
             "travel with it, and it would run as the login"
+        )
+
+
+def _check_copy(statement: Statement) -> None:
+    if statement.is_copy:
+        raise StatementNotAllowed(
+            "COPY can't move data through this endpoint; stream the rows of a SELECT from "
+            "/v1/stream, or load a table by /v1/copy/{table}"
+        )
+
+
+def _check_inside(statement: Statement) -> None:
+    """Refuse what would end the transaction unseen, or leave something when it has ended."""
+    word = statement.keyword.upper()
+    if statement.transaction_word and not statement.within_transaction:
+        raise StatementNotAllowed(
+            f"{word} can't be sent as SQL here: isolation and read_only are given when the "
+            "transaction begins, and POST to its /commit or /rollback ends it"
+        )
+    _check_copy(statement)
+    if statement.bound_to_session is not None:
+        remedy = "; SET LOCAL holds to the end of this one" if word == "SET" else ""
+        raise NeedsSession(statement.bound_to_session + remedy)
+    if statement.changes_reading:
+        raise StatementNotAllowed(
+            "this setting changes how values are read from the server; leave it alone, and "
+            "convert them in the statement"
+        )
+    if statement.must_be_alone:
+        raise NeedsBareFlight(
+            f"{word} can't run in a transaction; send it to /v1/query, outside of this one"
         )
 
 

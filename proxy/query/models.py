@@ -52,6 +52,7 @@ class Query(NamedTuple):  # made three times as fast as a frozen dataclass of so
     isolation: Isolation | None = None
     read_only: bool = False
     dry_run: bool = False
+    in_transaction: bool = False  # one that was open before, and stays so
     find_position: Callable[[int], int] = _same_position
 
     @property
@@ -79,7 +80,7 @@ def to_query(body: QueryBody, limits: QueryLimits) -> Query:
             f"the statement has {sql_bytes} bytes, limits.sql_bytes allows {limits.sql_bytes}; "
             "send long values as parameters"
         )
-    _check_settings(body.settings, limits.allowed_settings)
+    check_settings(body.settings, limits.allowed_settings)
     check_role(body.role, limits.allowed_roles)
     sql, values, find_position = _bind(body)
     encoded = encode_params(values, body.types)
@@ -122,7 +123,8 @@ def _bind(body: QueryBody) -> tuple[str, Sequence[Raw], Callable[[int], int]]:
     return rewritten.sql, [body.params[name] for name in rewritten.names], rewritten.position
 
 
-def _check_settings(settings: Mapping[str, str], allowed: Sequence[str]) -> None:
+def check_settings(settings: Mapping[str, str], allowed: Sequence[str]) -> None:
+    """Raise Forbidden or InvalidRequest for settings that requests may not ask for."""
     if len(settings) > MAX_SETTINGS:
         raise InvalidRequest(f"settings has {len(settings)} members; at most {MAX_SETTINGS} fit")
     for name, value in settings.items():

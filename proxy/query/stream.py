@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from time import perf_counter
 
 from proxy.encoders.stream_format import StreamFormat, StreamWish, open_format
 from proxy.engine.catalogue import TypeCatalogue
+from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
 from proxy.engine.upstream import Connected, Upstream
 from proxy.errors import EncodingFailed, ProxyError
@@ -133,7 +134,12 @@ class StreamRunner:
         connected = self._upstream.connected
         check_query(query, connected.profile, connected.plan)
         for attempt in range(1, ATTEMPTS + 1):
-            async with self._fly(connected, query, deadline) as stream:
+            async with AsyncExitStack() as stack:
+                lease = connected.lanes.lease(deadline)
+                connection = await stack.enter_async_context(lease)
+                flying = self._fly(connected, connection, query, deadline)
+                stream = await stack.enter_async_context(flying)
+                stream.queue_s = lease.waited_s
                 try:
                     await stream.start()
                 except ProxyError as error:
@@ -144,24 +150,41 @@ class StreamRunner:
                 return
 
     @asynccontextmanager
-    async def _fly(
-        self, connected: Connected, query: Query, deadline: Deadline
+    async def open_in(
+        self,
+        connected: Connected,
+        connection: UpstreamConnection,
+        query: Query,
+        deadline: Deadline,
     ) -> AsyncIterator[RowStream]:
-        lease = connected.lanes.lease(deadline)
-        async with lease as connection:
-            on_pause = partial(self._emit, Event.STREAM_PAUSED, 1)
-            buffer = StreamBuffer(connection.lane, query.max_rows, query.max_bytes, on_pause)
-            cancel_at_limit(buffer, connection, query)
-            flight = asyncio.create_task(
-                connection.run(
-                    build_query_flight(connected, query, deadline), buffer, deadline, buffer.cut
-                )
+        """Run `query` in the same way on a connection whose open transaction is this request's.
+
+        Left early, the statement still runs: the connection is given back as it is.
+        """
+        check_query(query, connected.profile, connected.plan)
+        async with self._fly(connected, connection, query, deadline) as stream:
+            await stream.start()
+            yield stream
+
+    @asynccontextmanager
+    async def _fly(
+        self,
+        connected: Connected,
+        connection: UpstreamConnection,
+        query: Query,
+        deadline: Deadline,
+    ) -> AsyncIterator[RowStream]:
+        on_pause = partial(self._emit, Event.STREAM_PAUSED, 1)
+        buffer = StreamBuffer(connection.lane, query.max_rows, query.max_bytes, on_pause)
+        cancel_at_limit(buffer, connection, query)
+        flight = asyncio.create_task(
+            connection.run(
+                build_query_flight(connected, query, deadline), buffer, deadline, buffer.cut
             )
-            flight.add_done_callback(buffer.finish)
-            stream = RowStream(query, buffer, flight, connected.catalogue)
-            stream.queue_s = lease.waited_s
-            try:
-                yield stream
-            finally:
-                flight.cancel()
-                await asyncio.gather(flight, return_exceptions=True)  # whoever is here knows why
+        )
+        flight.add_done_callback(buffer.finish)
+        try:
+            yield RowStream(query, buffer, flight, connected.catalogue)
+        finally:
+            flight.cancel()
+            await asyncio.gather(flight, return_exceptions=True)  # whoever is here knows why

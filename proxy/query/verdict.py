@@ -17,6 +17,7 @@ from proxy.query.buffer import RowBuffer
 from proxy.query.models import Query
 from proxy.query.params import INFERRED
 from proxy.wire.answer import Answer
+from proxy.wire.messages import ServerMessage
 
 ROLLED_BACK = b"ROLLBACK\0"  # what COMMIT of a failed transaction says: no error, and no success
 
@@ -27,20 +28,36 @@ def check_answer(answer: Answer, query: Query) -> None:
         detail = "COPY can't move data through this endpoint"
         raise StatementNotAllowed(detail, phase="execute")
     if answer.error is not None:
-        error = statement_error(
-            answer.error,
-            executed="no" if answer.is_prefix_error else executed_after_error(query),
-            in_prefix=answer.is_prefix_error,
-            has_untyped=INFERRED in query.oids,
-        )
-        position = error.context.get("position")
-        if isinstance(position, int):
-            error.context["position"] = query.find_position(position)
-        if answer.is_commit_error:
-            error.phase = "commit"
-        raise error
+        raise _make_error(answer, answer.error, query)
     if answer.is_empty:
         raise InvalidRequest("sql holds no statement")
+    _check_end(answer, query)
+
+
+def _make_error(answer: Answer, message: ServerMessage, query: Query) -> ProxyError:
+    error = statement_error(
+        message,
+        executed="no" if answer.is_prefix_error else executed_after_error(query),
+        in_prefix=answer.is_prefix_error,
+        has_untyped=INFERRED in query.oids,
+    )
+    position = error.context.get("position")
+    if isinstance(position, int):
+        error.context["position"] = query.find_position(position)
+    if answer.is_commit_error:
+        error.phase = "commit"
+    if query.in_transaction:
+        error.is_transient = False  # what may be run again is the whole transaction
+    return error
+
+
+def _check_end(answer: Answer, query: Query) -> None:
+    """Raise for a transaction that isn't in the state in which its statement should leave it."""
+    if query.in_transaction:
+        if answer.status == "I":
+            detail = "the statement ended the transaction; POST to its /commit or /rollback"
+            raise StatementNotAllowed(detail, phase="execute", executed="unknown")
+        return
     if answer.status != "I":
         detail = "a transaction was left open; it was rolled back"
         raise StatementNotAllowed(detail, phase="execute")
@@ -49,14 +66,22 @@ def check_answer(answer: Answer, query: Query) -> None:
 
 
 def correct_executed(error: ProxyError, query: Query) -> None:
-    """Say `unknown` of a cancelled statement that may have committed on its way."""
+    """Say `unknown` of a cancelled statement that may have committed on its way.
+
+    In an open transaction nothing can have taken effect, and nothing can be sent again.
+    """
+    if query.in_transaction:
+        error.executed = "no" if error.executed == "unknown" else error.executed
+        error.is_transient = False
+        return
     if isinstance(error, DeadlineExceeded | Draining) and error.phase == "execute":
         error.executed = error.executed if error.executed != "no" else executed_after_error(query)
 
 
 def executed_after_error(query: Query) -> Executed:
     """Whether a failed statement can have left something behind."""
-    return "unknown" if query.statement.can_commit_inside else "no"
+    can_commit = query.statement.can_commit_inside and not query.in_transaction
+    return "unknown" if can_commit else "no"
 
 
 def check_limits(rows: RowBuffer, query: Query) -> None:

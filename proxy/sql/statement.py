@@ -12,6 +12,7 @@ from itertools import islice
 
 from proxy.sql.bond import MARKS, find_session_bond, find_transaction_bond
 from proxy.sql.lexer import Kind, Token, tokenize
+from proxy.sql.setting import OUR_SETTINGS
 
 CACHED_STATEMENTS = 4096
 CACHED_CHARACTERS = 16 * 1024
@@ -39,6 +40,10 @@ class Statement:
     """Why it needs a transaction that lasts longer than the statement."""
     transaction_word: bool = False
     """It begins, ends or changes a transaction."""
+    within_transaction: bool = False
+    """It sets, releases or goes back to a savepoint."""
+    changes_reading: bool = False
+    """It changes, to the end of its transaction, how values or statements are to be read."""
     must_be_alone: bool = False
     """The server refuses it in a transaction block, so nothing may travel in front of it."""
 
@@ -77,6 +82,8 @@ def _describe(sql: str, standard_strings: bool) -> Statement:
         bound_to_session=find_session_bond(text),
         bound_to_transaction=find_transaction_bond(text),
         transaction_word=_TRANSACTION_WORD.match(text) is not None,
+        within_transaction=_WITHIN_TRANSACTION.match(text) is not None,
+        changes_reading=_READING.match(text) is not None,
         must_be_alone=_ALONE.match(text) is not None,
     )
 
@@ -146,6 +153,10 @@ _TRANSACTION_WORD = re.compile(
     r"|(?:commit|rollback)\b(?! prepared\b)"
     r"|set (?:session |local )?transaction\b"
 )
+
+_WITHIN_TRANSACTION = re.compile(r"(?:savepoint|release)\b|rollback (?:work |transaction )?to\b")
+
+_READING = re.compile(rf'set local (?:"?(?:{"|".join(sorted(OUR_SETTINGS))})"?(?: |$)|names\b)')
 
 # Source: the calls of PreventInTransactionBlock() in the server's code. Of REINDEX and CLUSTER on a
 # partitioned table the words don't tell.

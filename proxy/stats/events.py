@@ -25,6 +25,10 @@ class Event(StrEnum):
     STREAM_FAILED = "stream_failed"  # after its first byte
     STREAM_STALLED = "stream_stalled"  # cut, since its reader took nothing
     STREAM_PAUSED = "stream_paused"  # the server had to wait for its reader
+    TRANSACTION_BEGUN = "transaction_begun"  # that stays open across requests
+    TRANSACTION_COMMITTED = "transaction_committed"  # seconds that it was open
+    TRANSACTION_ROLLED_BACK = "transaction_rolled_back"  # seconds, lost ones too
+    TRANSACTION_EXPIRED = "transaction_expired"  # seconds
     CLIENT_DISCONNECTED = "client_disconnected"
     ROWS_SENT = "rows_sent"  # rows
     ROWS_LOADED = "rows_loaded"  # rows of a COPY

@@ -187,7 +187,7 @@ async def test_a_client_that_goes_cancels_its_statement(upstream):
 
 
 async def test_an_idle_connection_is_closed(upstream, monkeypatch):
-    monkeypatch.setattr("proxy.app.KEEPALIVE_S", 0.2)
+    monkeypatch.setattr("proxy.api.application.KEEPALIVE_S", 0.2)
     async with run_client(upstream) as client, Wire.open(client) as wire:
         await wire.send(build("select 1"))
         await wire.read()

@@ -1,0 +1,108 @@
+"""/v1/transactions: one transaction over several requests."""
+
+import asyncio
+from dataclasses import asdict
+
+import orjson
+from aiohttp import web
+
+from proxy.api.body import read_body, read_query, read_query_string
+from proxy.api.stream import answer_stream, read_stream_query
+from proxy.engine.deadline import Deadline
+from proxy.errors import InvalidRequest, UnsupportedMediaType
+from proxy.keys import EXCHANGE, LIMITS, RUNNER, SETTINGS, STREAM_LIMITS, STREAMS, TRANSACTIONS
+from proxy.query.block import EndCommand
+from proxy.query.models import find_timeout_s
+from proxy.query.params import SHOWN_NAME
+from proxy.query.transaction import LEFT, HeldTransaction
+from proxy.query.transaction_body import parse_end, parse_transaction, to_inner_query, to_order
+
+
+async def post_transaction(request: web.Request) -> web.Response:
+    """Begin a transaction."""
+    limits = request.app[LIMITS]
+    body = parse_transaction(await _read_body(request))
+    order = to_order(body, limits, request.app[SETTINGS].transactions)
+    deadline = Deadline(request[EXCHANGE].started_at + limits.timeout_s)
+    held = await request.app[TRANSACTIONS].begin(order, deadline)
+    response = _show(held, status=201)
+    response.headers["Location"] = f"{request.path}/{held.id}"
+    return response
+
+
+async def get_transaction(request: web.Request) -> web.Response:
+    """Tell the state of a transaction; that doesn't make it live longer."""
+    return _show(request.app[TRANSACTIONS].find(request.match_info["id"]))
+
+
+async def post_transaction_query(request: web.Request) -> web.Response:
+    """Run one statement in a transaction; the whole answer comes in one body."""
+    exchange = request[EXCHANGE]
+    query = to_inner_query(await read_query(request), request.app[LIMITS])
+    deadline = Deadline(exchange.started_at + query.timeout_s)
+    async with request.app[TRANSACTIONS].use(request.match_info["id"]) as held:
+        answer = await request.app[RUNNER].run_in(held.connected, held.connection, query, deadline)
+    exchange.db_s, exchange.encode_s = answer.db_s, answer.encode_s
+    exchange.row_count = answer.row_count
+    return web.Response(body=answer.body, content_type="application/json")
+
+
+async def post_transaction_stream(request: web.Request) -> web.StreamResponse:
+    """Run one statement in a transaction; its rows come as the server sends them."""
+    exchange = request[EXCHANGE]
+    body, wish = await read_stream_query(request)
+    query = to_inner_query(body, request.app[STREAM_LIMITS])
+    deadline = Deadline(exchange.started_at + query.timeout_s)
+    streams = request.app[STREAMS]
+    async with request.app[TRANSACTIONS].use(request.match_info["id"]) as held:
+        async with streams.open_in(held.connected, held.connection, query, deadline) as stream:
+            response = await answer_stream(request, stream, wish, deadline)
+        if exchange.is_client_gone:
+            held.ending = held.ending or LEFT
+    return response
+
+
+async def post_transaction_commit(request: web.Request) -> web.Response:
+    """Commit a transaction."""
+    return await _end(request, "commit")
+
+
+async def post_transaction_rollback(request: web.Request) -> web.Response:
+    """Roll a transaction back."""
+    return await _end(request, "rollback")
+
+
+async def _end(request: web.Request, command: EndCommand) -> web.Response:
+    timeout_s = find_timeout_s(parse_end(await _read_body(request)).timeout_ms, request.app[LIMITS])
+    deadline = Deadline(request[EXCHANGE].started_at + timeout_s)
+    answer = await request.app[TRANSACTIONS].end(request.match_info["id"], command, deadline)
+    notices = [asdict(notice) for notice in answer.notices]
+    return _json({"command": command.upper(), "notices": notices})
+
+
+async def _read_body(request: web.Request) -> bytes:
+    """Read a JSON body that needn't be there."""
+    for name, _ in read_query_string(request):
+        raise InvalidRequest(
+            f"'{name[:SHOWN_NAME]}' can't stand in the query string; put it into the body"
+        )
+    data = await read_body(request)
+    if data and request.content_type != "application/json":
+        raise UnsupportedMediaType("send a JSON object with Content-Type: application/json")
+    return data
+
+
+def _show(held: HeldTransaction, status: int = 200) -> web.Response:
+    age_s = asyncio.get_running_loop().time() - held.began_at
+    document = {
+        "id": held.id,
+        "state": held.state,
+        "age_ms": round(age_s * 1000, 3),
+        "idle_timeout_ms": round(held.idle_s * 1000),
+        "expires_at": held.expires_on.isoformat(timespec="milliseconds"),
+    }
+    return _json(document, status)
+
+
+def _json(document: object, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")

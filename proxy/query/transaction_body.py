@@ -1,0 +1,124 @@
+"""The bodies of the requests that begin a transaction, use it, and end it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from msgspec import Struct, field
+from msgspec.json import Decoder
+
+from proxy.engine.flight import Isolation, Transaction
+from proxy.errors import InvalidRequest
+from proxy.query.body import EXPECTED, Positive, QueryBody, decode_body
+from proxy.query.models import Query, QueryLimits, check_role, check_settings, to_query
+from proxy.settings_transaction import TransactionSettings
+
+_MILLISECONDS = "a whole number of milliseconds from 1"
+
+
+class TransactionBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The JSON body that begins a transaction."""
+
+    isolation: Isolation | None = None
+    read_only: bool = False
+    settings: dict[str, str] = field(default_factory=dict)
+    role: str | None = None
+    idle_timeout_ms: Positive | None = None
+    timeout_ms: Positive | None = None
+
+
+class EndBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The JSON body that ends one."""
+
+    timeout_ms: Positive | None = None
+
+
+EXPECTED_TRANSACTION = {
+    **{name: EXPECTED[name] for name in ("isolation", "read_only", "settings", "role")},
+    "idle_timeout_ms": _MILLISECONDS,
+    "timeout_ms": _MILLISECONDS,
+}
+_EXPECTED_END = {"timeout_ms": _MILLISECONDS}
+_decode_transaction = Decoder(TransactionBody).decode
+_decode_end = Decoder(EndBody).decode
+
+_AT_BEGIN = "is given when the transaction begins; leave it out here"
+_REFUSED = {
+    "isolation": _AT_BEGIN,
+    "read_only": _AT_BEGIN,
+    "role": _AT_BEGIN,
+    "settings": f"{_AT_BEGIN}, or run SET LOCAL, which holds to the transaction's end",
+    "dry_run": "needs a transaction of its own; use SAVEPOINT and ROLLBACK TO SAVEPOINT",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionOrder:
+    """A transaction as it was asked for, checked."""
+
+    transaction: Transaction
+    settings: Mapping[str, str]
+    role: str | None
+    idle_s: float
+    timeout_s: float
+
+
+def parse_transaction(data: bytes) -> TransactionBody:
+    """Read the body that begins a transaction; without one everything is as configured.
+
+    Raises:
+        InvalidRequest: names the place and the remedy.
+    """
+    return decode_body(data or b"{}", _decode_transaction, EXPECTED_TRANSACTION)
+
+
+def parse_end(data: bytes) -> EndBody:
+    """Read the body that ends a transaction; there needn't be one.
+
+    Raises:
+        InvalidRequest: names the place and the remedy.
+    """
+    return decode_body(data or b"{}", _decode_end, _EXPECTED_END)
+
+
+def to_order(
+    body: TransactionBody, limits: QueryLimits, settings: TransactionSettings
+) -> TransactionOrder:
+    """Check a body against the configuration; its own deadlines can only be sooner.
+
+    Raises:
+        InvalidRequest: a setting's value or a deadline is wrong.
+        Forbidden: a setting or role is not open to requests.
+    """
+    check_settings(body.settings, limits.allowed_settings)
+    check_role(body.role, limits.allowed_roles)
+    return TransactionOrder(
+        Transaction(body.isolation, body.read_only),
+        body.settings,
+        body.role,
+        _find_s("idle_timeout_ms", body.idle_timeout_ms, "idle_s", settings.idle_s),
+        _find_s("timeout_ms", body.timeout_ms, "timeout_s", settings.timeout_s),
+    )
+
+
+def to_inner_query(body: QueryBody, limits: QueryLimits) -> Query:
+    """Check a query that runs in an open transaction.
+
+    Raises:
+        InvalidRequest: it asks for what only the beginning of a transaction can give.
+        and as `to_query`.
+    """
+    for name, reason in _REFUSED.items():
+        if getattr(body, name):
+            raise InvalidRequest(f"{name} {reason}")
+    return to_query(body, limits)._replace(in_transaction=True)
+
+
+def _find_s(member: str, wanted_ms: int | None, setting: str, ceiling_s: float) -> float:
+    if wanted_ms is None:
+        return ceiling_s
+    if wanted_ms > ceiling_s * 1000:
+        raise InvalidRequest(
+            f"{member} is over the ceiling of {round(ceiling_s * 1000)} "
+            f"(transactions.{setting}); lower it"
+        )
+    return wanted_ms / 1000
