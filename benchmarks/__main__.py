@@ -19,6 +19,7 @@ from benchmarks.targets import judge
 from proxy.dev.process import StartFailed
 
 _QUICK_S = 0.7
+_REASON_CHARS = 300  # the end of what a program says has the reason
 _FULL_S = 3.0
 RESULTS = ROOT / "benchmarks" / "results"
 PARTS = CACHE / "results"  # what isn't whole is no result to point to
@@ -64,7 +65,7 @@ def run_scenario(session: Session, scenario: Scenario) -> None:
     try:
         scenario.measure(session)
     except (Missing, PeerFailed) as reason:
-        session.missing[scenario.name] = str(reason)
+        session.missing[scenario.name] = " ".join(str(reason).split())[-_REASON_CHARS:]
         say(f"  not measured: {reason}")
     say(f"  {time.monotonic() - started:.0f} s")
 

@@ -81,10 +81,11 @@ def render_tables(result: Result) -> str:
 def _render_scenario(result: Result, name: str) -> Iterator[str]:
     yield f"## {result.titles[name]}\n"
     if name in result.missing:
-        yield f"Not measured: {result.missing[name]}"
+        yield f"Not measured to its end: {result.missing[name]}\n"
+    columns = [one for one in COLUMNS if _has(result, name, one.figure)]
+    if not columns:
         return
     yield f"{result.notes[name]}\n"
-    columns = [one for one in COLUMNS if _has(result, name, one.figure)]
     ratio = _choose_ratio(columns)
     headings = ["case", "peer", *(one.heading for one in columns)]
     yield from _render_head([*headings, f"{ratio.heading} by {_OURS}'s"] if ratio else headings)

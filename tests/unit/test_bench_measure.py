@@ -134,7 +134,7 @@ def test_the_page_has_medians_ratios_targets_and_what_is_missing(tmp_path):
     page = "\n".join(render_page(tmp_path))
     assert "| 16 clients | pgsidecar | 10 | 1 |" in page
     assert "| 16 clients | recipe | 90 | 9 |" in page
-    assert "Not measured: no such path" in page
+    assert "Not measured to its end: no such path" in page
     assert "CPU per request by that of recipe | ≤ 0.125 | 0.111 | yes |" in page
 
 
