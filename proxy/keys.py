@@ -7,6 +7,7 @@ from aiohttp import web
 
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining, ProxyError
+from proxy.query.batch import BatchRunner
 from proxy.query.copy import CopyRunner
 from proxy.query.execute import QueryAnswer, QueryRunner
 from proxy.query.models import QueryLimits
@@ -59,6 +60,7 @@ STREAM_LIMITS = web.AppKey("stream_limits", QueryLimits)
 UPSTREAM = web.AppKey("upstream", Upstream)
 RUNNER = web.AppKey("runner", QueryRunner)
 STREAMS = web.AppKey("streams", StreamRunner)
+BATCHES = web.AppKey("batches", BatchRunner)
 COPIES = web.AppKey("copies", CopyRunner)
 TRANSACTIONS = web.AppKey("transactions", TransactionBook)
 COUNTERS = web.AppKey("counters", Counters)

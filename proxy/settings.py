@@ -202,6 +202,10 @@ class LimitSettings(Section):
         le=1024 * MIB,
         description="Size of a request's body; of a bulk load in NDJSON, that of a line.",
     )
+    batch_statements: int = Field(1000, ge=1, le=100_000, description="Statements of a batch.")
+    batch_parallel: int = Field(
+        4, ge=1, le=1000, description="Statements of a parallel batch that run at once."
+    )
     sql_bytes: int = Field(MIB, ge=1024, le=1024 * MIB, description="Size of one statement.")
     message_bytes: int = Field(
         64 * MIB,

@@ -15,6 +15,7 @@ from proxy.api.register import REGISTER, Register
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
 from proxy.engine.upstream import Upstream
 from proxy.keys import (
+    BATCHES,
     COPIES,
     COUNTERS,
     LIFECYCLE,
@@ -27,6 +28,7 @@ from proxy.keys import (
     UPSTREAM,
     Lifecycle,
 )
+from proxy.query.batch import BatchRunner
 from proxy.query.copy import CopyRunner
 from proxy.query.execute import QueryRunner
 from proxy.query.models import QueryLimits
@@ -75,6 +77,7 @@ class Applications:
         app[RUNNER], app[REGISTER] = self._runner, self._register
         app[TRANSACTIONS] = self._transactions
         app[STREAMS] = StreamRunner(upstream, self._counters.count)
+        app[BATCHES] = BatchRunner(upstream, self._runner, settings.limits.batch_parallel)
         app[COPIES] = CopyRunner(upstream, settings.limits.body_bytes)
         app.add_routes(routes)
         return app

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from proxy.api.batch import post_batch
 from proxy.api.copy import leave_body, post_copy
 from proxy.api.health import get_live, get_ready, get_startup, get_stats
 from proxy.api.query import post_query
@@ -18,6 +19,7 @@ from proxy.api.transaction import (
 QUERY_ROUTES = (
     web.post("/v1/query", post_query),
     web.post("/v1/stream", post_stream),
+    web.post("/v1/batch", post_batch),
     web.post("/v1/copy/{table}", post_copy, expect_handler=leave_body),
     web.post("/v1/transactions", post_transaction),
     web.get("/v1/transactions/{id}", get_transaction),

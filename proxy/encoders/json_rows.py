@@ -18,7 +18,7 @@ class Outcome:
     command: str | None
     truncated: bool
     notices: Sequence[ServerMessage]
-    elapsed_ms: float
+    elapsed_ms: float | None  # None where statements of a batch can't be told apart
 
 
 def encode_head(columns: Sequence[Column]) -> bytes:

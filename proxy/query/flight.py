@@ -1,9 +1,14 @@
 """A query as the flight that carries it to this upstream."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from proxy.engine.deadline import Deadline
-from proxy.engine.flight import Transaction, build_flight
+from proxy.engine.flight import (
+    BatchStatement,
+    Transaction,
+    build_batch_flight,
+    build_flight,
+)
 from proxy.engine.upstream import Connected
 from proxy.query.models import Query
 from proxy.wire.messages import Flight
@@ -25,6 +30,21 @@ def build_query_flight(connected: Connected, query: Query, deadline: Deadline) -
         settings=list_settings(connected, query.settings, query.role, deadline),
         transaction=_transaction(connected, query),
         max_rows=_row_limit(query),
+    )
+
+
+def build_batch(
+    connected: Connected, statements: Sequence[Sequence[Query]], deadline: Deadline
+) -> Flight:
+    """Build the flight of statements with the same options; each is a query per set of values."""
+    first = statements[0][0]
+    return build_batch_flight(
+        [
+            BatchStatement(sets[0].sql, [query.values for query in sets], sets[0].oids)
+            for sets in statements
+        ],
+        list_settings(connected, first.settings, first.role, deadline),
+        _transaction(connected, first),
     )
 
 

@@ -54,6 +54,8 @@ class Answer:
     sink: RowSink
     prefixes: int = 0  # row-less statements still to come before the one with a Describe
     feed: CopyFeed | None = None  # of a COPY … FROM STDIN that has data
+    more: int = 0  # statements of a batch still to come before the last one
+    tags: list[bytes] = field(default_factory=list)  # of those that have come
     status: Literal["I", "T", "E"] = "I"  # idle, in a transaction, in a failed transaction
     error: ServerMessage | None = None
     is_prefix_error: bool = False  # raised by the settings, before the statement was looked at
@@ -85,6 +87,9 @@ class Answer:
         """CommandComplete of a prefix, of the statement, or of what ends its transaction."""
         if self.prefixes:
             self.prefixes -= 1
+        elif self.more:
+            self.more -= 1
+            self.tags.append(message[HEADER_BYTES:])
         elif not self.is_over:
             self.tag = message[HEADER_BYTES:]
         else:

@@ -47,12 +47,14 @@ class Flight(NamedTuple):
     """Messages that travel in one piece and end in one ReadyForQuery.
 
     `prefixes` is the number of row-less statements before the one with a Describe. The flight of a
-    COPY … FROM STDIN ends in a Flush, and `feed` brings the data and the Sync.
+    COPY … FROM STDIN ends in a Flush, and `feed` brings the data and the Sync. In a batch `more`
+    statements come before the last one.
     """
 
     data: bytes
     prefixes: int = 0
     feed: "CopyFeed | None" = None
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
