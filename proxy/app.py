@@ -14,16 +14,21 @@ import uvloop
 from aiohttp import web
 
 from proxy.api.middleware import follow_request, refuse_while_draining
+from proxy.api.raw_sql import refuse_raw_sql
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
 from proxy.encoders.stitcher import IMPLEMENTATION
+from proxy.engine.schema import SchemaReader
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining, ProxyError
 from proxy.keys import (
     COPIES,
     COUNTERS,
+    DESCRIBER,
     LIFECYCLE,
     LIMITS,
     RUNNER,
+    SAVED,
+    SCHEMAS,
     SETTINGS,
     STREAM_LIMITS,
     STREAMS,
@@ -31,8 +36,10 @@ from proxy.keys import (
     Lifecycle,
 )
 from proxy.query.copy import CopyRunner
+from proxy.query.describe import DescribeRunner
 from proxy.query.execute import QueryRunner
 from proxy.query.models import QueryLimits
+from proxy.query.saved_folder import SavedFolder
 from proxy.query.stream import StreamRunner
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
@@ -54,6 +61,17 @@ class Service:
     operations_url: str
     upstream: Upstream
     lifecycle: Lifecycle
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What both listeners share."""
+
+    settings: Settings
+    upstream: Upstream
+    counters: Counters
+    lifecycle: Lifecycle
+    saved: SavedFolder
 
 
 def serve(settings: Settings, on_ready: Callable[[Service], None]) -> int:
@@ -107,24 +125,16 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
     upstream = Upstream(settings, counters.count)
     lifecycle = Lifecycle(started_at=asyncio.get_running_loop().time())
     lifecycle.idle.set()
-
-    def build(middlewares: tuple[object, ...], routes: tuple[web.RouteDef, ...]) -> web.Application:
-        app = web.Application(
-            middlewares=middlewares,  # type: ignore[arg-type]  # aiohttp's alias is private
-            client_max_size=settings.limits.body_bytes,
-        )
-        app[SETTINGS] = settings
-        app[LIMITS], app[STREAM_LIMITS] = _query_limits(settings), _stream_limits(settings)
-        app[UPSTREAM], app[COUNTERS], app[LIFECYCLE] = upstream, counters, lifecycle
-        app[RUNNER] = QueryRunner(upstream)
-        app[STREAMS] = StreamRunner(upstream, counters.count)
-        app[COPIES] = CopyRunner(upstream, settings.limits.body_bytes)
-        app.add_routes(routes)
-        return app
-
-    operations = build((follow_request,), OPERATIONS_ROUTES)
-    queries = build((follow_request, refuse_while_draining), QUERY_ROUTES)
-    async with _listen(operations, settings.ops.host, settings.ops.port) as operations_url:
+    sql = settings.sql
+    saved = SavedFolder(sql.named_dir, settings.limits.sql_bytes, counters.count)
+    parts = Parts(settings, upstream, counters, lifecycle, saved)
+    operations = _build(parts, (follow_request,), OPERATIONS_ROUTES)
+    guards = (refuse_raw_sql,) if sql.mode == "named" else ()
+    queries = _build(parts, (follow_request, refuse_while_draining, *guards), QUERY_ROUTES)
+    async with (
+        saved.watch(sql.reload_s),
+        _listen(operations, settings.ops.host, settings.ops.port) as operations_url,
+    ):
         try:
             await upstream.start()
             async with _listen(
@@ -134,7 +144,28 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
+                    await queries[SCHEMAS].close()
                     await upstream.close()
+
+
+def _build(
+    parts: Parts, middlewares: tuple[object, ...], routes: tuple[web.RouteDef, ...]
+) -> web.Application:
+    settings, upstream, counters = parts.settings, parts.upstream, parts.counters
+    app = web.Application(
+        middlewares=middlewares,  # type: ignore[arg-type]  # aiohttp's alias is private
+        client_max_size=settings.limits.body_bytes,
+    )
+    app[SETTINGS] = settings
+    app[LIMITS], app[STREAM_LIMITS] = _query_limits(settings), _stream_limits(settings)
+    app[UPSTREAM], app[COUNTERS], app[LIFECYCLE] = upstream, counters, parts.lifecycle
+    app[RUNNER] = QueryRunner(upstream)
+    app[STREAMS] = StreamRunner(upstream, counters.count)
+    app[COPIES] = CopyRunner(upstream, settings.limits.body_bytes)
+    app[SAVED], app[DESCRIBER] = parts.saved, DescribeRunner(upstream)
+    app[SCHEMAS] = SchemaReader(upstream, counters.count)
+    app.add_routes(routes)
+    return app
 
 
 def _query_limits(settings: Settings) -> QueryLimits:

@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from proxy.engine.schema import SchemaReader
 from proxy.engine.upstream import Upstream
 from proxy.errors import ProxyError
 from proxy.query.copy import CopyRunner
+from proxy.query.describe import DescribeRunner
 from proxy.query.execute import QueryRunner
 from proxy.query.models import QueryLimits
+from proxy.query.saved_folder import SavedFolder
 from proxy.query.stream import StreamRunner
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
@@ -49,6 +52,9 @@ UPSTREAM = web.AppKey("upstream", Upstream)
 RUNNER = web.AppKey("runner", QueryRunner)
 STREAMS = web.AppKey("streams", StreamRunner)
 COPIES = web.AppKey("copies", CopyRunner)
+SAVED = web.AppKey("saved", SavedFolder)
+DESCRIBER = web.AppKey("describer", DescribeRunner)
+SCHEMAS = web.AppKey("schemas", SchemaReader)
 COUNTERS = web.AppKey("counters", Counters)
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
 EXCHANGE = web.RequestKey("exchange", Exchange)

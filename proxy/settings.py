@@ -9,22 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FilePath, SecretStr, model_validator
+from pydantic import Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from proxy.settings_form import Dsn, Pattern, Port, SettingName, SettingValue, SocketPath
+from proxy.settings_section import Section
+from proxy.settings_sql import SqlSettings
 
 MIB = 1024 * 1024
 DEFAULT_ALLOWED_SETTINGS = (
     *("search_path", "TimeZone", "statement_timeout", "lock_timeout", "synchronous_commit"),
     *("work_mem", "hash_mem_multiplier", "jit", "plan_cache_mode", "enable_*", "app.*"),
 )
-
-
-class Section(BaseModel):
-    """One table of the configuration file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class UpstreamSettings(Section):
@@ -260,6 +256,7 @@ class Settings(BaseSettings):
     ops: OpsSettings = OpsSettings()
     session: SessionSettings = SessionSettings()
     limits: LimitSettings = LimitSettings()
+    sql: SqlSettings = SqlSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()

@@ -31,6 +31,9 @@ def problem_response(request: web.Request, error: ProxyError) -> web.Response:
     )
     if error.retry_after_ms is not None:
         response.headers["Retry-After"] = str(ceil(error.retry_after_ms / 1000))
+    allow = error.context.get("allow")
+    if allow is not None:
+        response.headers["Allow"] = str(allow)
     return response
 
 

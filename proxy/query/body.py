@@ -1,8 +1,8 @@
 """The body of a query's request, as it comes."""
 
 import re
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Literal, TypeVar
 
 from msgspec import DecodeError, Meta, Raw, Struct, ValidationError, field
 from msgspec.json import Decoder, encode
@@ -11,6 +11,8 @@ from proxy.encoders.row_encoder import RowShape
 from proxy.engine.flight import Isolation
 from proxy.errors import InvalidRequest
 from proxy.query.params import SHOWN_NAME, did_you_mean
+
+BodyT = TypeVar("BodyT")
 
 Positive = Annotated[int, Meta(ge=1)]
 OnExceed = Literal["error", "truncate"]
@@ -48,7 +50,7 @@ class QueryBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 # What stands behind "must be" where a member has another type or value.
-_EXPECTED = {
+EXPECTED = {
     "sql": "the statement, a string",
     "params": "an array with the values of $1, $2, …, or an object with those of :name, …",
     "types": "an array of Postgres type names, with null where the server infers",
@@ -78,17 +80,28 @@ def parse_body(data: bytes) -> QueryBody:
     Raises:
         InvalidRequest: names the place and the remedy, never a parameter's value.
     """
+    body = decode_body(data, _decode_body, EXPECTED)
+    check_sql(body.sql)
+    return body
+
+
+def decode_body(
+    data: bytes, decode: Callable[[bytes], BodyT], expected: Mapping[str, str]
+) -> BodyT:
+    """Decode a body of any kind; `expected` says of each member what it must be.
+
+    Raises:
+        InvalidRequest: as `parse_body`.
+    """
     _check_utf8(data, "body")
     try:
-        body = _decode_body(data)
+        return decode(data)
     except ValidationError as cause:
-        raise InvalidRequest(_explain(str(cause))) from cause
+        raise InvalidRequest(_explain(str(cause), expected)) from cause
     except DecodeError as cause:
         raise InvalidRequest(f"the body is not valid JSON: {_malformed(cause, data)}") from cause
     except RecursionError as cause:
         raise InvalidRequest("the body is nested too deeply") from cause
-    _check_sql(body.sql)
-    return body
 
 
 def parse_text(sql: bytes, query_string: Sequence[tuple[str, str]]) -> QueryBody:
@@ -110,8 +123,8 @@ def parse_text(sql: bytes, query_string: Sequence[tuple[str, str]]) -> QueryBody
     except UnicodeEncodeError as cause:
         raise InvalidRequest("the query string is not UTF-8") from cause
     except ValidationError as cause:
-        raise InvalidRequest(_explain(str(cause))) from cause
-    _check_sql(body.sql)
+        raise InvalidRequest(_explain(str(cause), EXPECTED)) from cause
+    check_sql(body.sql)
     return body
 
 
@@ -122,26 +135,27 @@ def _check_utf8(data: bytes, what: str) -> None:
         raise InvalidRequest(f"the {what} is not UTF-8 (byte {cause.start})") from cause
 
 
-def _check_sql(sql: str) -> None:
+def check_sql(sql: str) -> None:
+    """Raise InvalidRequest for a text that can't be a statement."""
     if not sql.strip():
         raise InvalidRequest("sql is empty; send one statement")
     if "\0" in sql:
         raise InvalidRequest("sql contains a NUL character, which Postgres cannot hold; remove it")
 
 
-def _explain(reason: str) -> str:
+def _explain(reason: str, expected: Mapping[str, str]) -> str:
     """Turn msgspec's reason into a sentence for the caller, with the member's path."""
     if unknown := _UNKNOWN.fullmatch(reason):
         name, path = unknown.groups()
-        known = AnswerLimits.__struct_fields__ if path else QueryBody.__struct_fields__
-        return _unknown("member", name, known)
+        return _unknown("member", name, AnswerLimits.__struct_fields__ if path else expected)
     if reason == "Object missing required field `sql`":
         return "the member 'sql' is missing; it holds the statement"
     if path := _PATH.search(reason):
         member, rest = path.groups()
         place = f" (at {member}{rest})" if rest else ""
-        return f"{member} must be {_EXPECTED[member]}{place}"
-    return "the body must be a JSON object; only its member 'sql' is required"
+        return f"{member} must be {expected[member]}{place}"
+    required = "; only its member 'sql' is required" if "sql" in expected else ""
+    return f"the body must be a JSON object{required}"
 
 
 def _malformed(cause: DecodeError, data: bytes) -> str:
@@ -151,5 +165,5 @@ def _malformed(cause: DecodeError, data: bytes) -> str:
     return reason.removeprefix("JSON is malformed: ")
 
 
-def _unknown(what: str, name: str, known: Sequence[str]) -> str:
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {what} '{name[:SHOWN_NAME]}'{did_you_mean(name, known)}"

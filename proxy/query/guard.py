@@ -10,6 +10,7 @@ from proxy.errors import (
     StatementNotAllowed,
 )
 from proxy.query.models import Query
+from proxy.sql.statement import Statement
 
 
 def check_query(query: Query, profile: UpstreamProfile, plan: SessionPlan) -> None:
@@ -21,10 +22,7 @@ def check_query(query: Query, profile: UpstreamProfile, plan: SessionPlan) -> No
         NeedsSession, NeedsBareFlight, NeedsTransactions: see docs/reference/errors.md.
     """
     statement = query.statement
-    if statement.is_empty:
-        raise InvalidRequest("sql holds no statement")
-    if not statement.is_single:
-        raise InvalidRequest("sql holds more than one statement; send one per request")
+    check_single(statement)
     if statement.transaction_word:
         raise StatementNotAllowed(
             "each statement is a transaction of its own here, so "
@@ -44,6 +42,14 @@ def check_query(query: Query, profile: UpstreamProfile, plan: SessionPlan) -> No
             f"{statement.keyword.upper()} can't run in a transaction block, so session.role can't "
             "travel with it, and it would run as the login"
         )
+
+
+def check_single(statement: Statement) -> None:
+    """Raise InvalidRequest for no statement, or several."""
+    if statement.is_empty:
+        raise InvalidRequest("sql holds no statement")
+    if not statement.is_single:
+        raise InvalidRequest("sql holds more than one statement; send one per request")
 
 
 def _check_options(query: Query, profile: UpstreamProfile) -> None:

@@ -25,6 +25,9 @@ class Event(StrEnum):
     STREAM_FAILED = "stream_failed"  # after its first byte
     STREAM_STALLED = "stream_stalled"  # cut, since its reader took nothing
     STREAM_PAUSED = "stream_paused"  # the server had to wait for its reader
+    NAMED_RELOADED = "named_reloaded"  # files of saved queries had changed
+    NAMED_REFUSED = "named_refused"  # a file of them that can't be used
+    NOT_MODIFIED = "not_modified"  # 304: the client has the answer
     CLIENT_DISCONNECTED = "client_disconnected"
     ROWS_SENT = "rows_sent"  # rows
     ROWS_LOADED = "rows_loaded"  # rows of a COPY

@@ -13,7 +13,7 @@ from proxy.engine.lease import LanePool, PoolLimits
 from proxy.engine.profile import UpstreamProfile
 from proxy.engine.sqlstate import _STATEMENT
 from proxy.errors import ProxyError
-from proxy.query.body import _EXPECTED, AnswerLimits
+from proxy.query.body import EXPECTED, AnswerLimits
 from proxy.stats.events import Event
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def test_every_route_is_in_the_table_of_the_readme(route):
 
 
 def test_every_member_of_a_request_is_described():
-    members = {*_EXPECTED, *(f"limits.{name}" for name in AnswerLimits.__struct_fields__)}
+    members = {*EXPECTED, *(f"limits.{name}" for name in AnswerLimits.__struct_fields__)}
     assert members - {"limits"} <= read_first_cells("reference/api.md").keys()
 
 
