@@ -17,7 +17,7 @@ from sqlalchemy.engine.reflection import ObjectKind
 from proxy.errors import NotFound, ResultTooLarge
 
 MAX_TABLES = 5000
-BATCH = 100  # tables that are read at once; in between the event loop has other work done
+BATCH = 50  # tables that are read at once; in between the event loop has other work done
 SYSTEM = frozenset({"information_schema"})  # the inspector leaves pg_… out itself
 Document: TypeAlias = dict[str, Any]  # as orjson takes it
 Wanted: TypeAlias = dict[str, Any]  # arguments of the inspector

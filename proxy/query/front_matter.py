@@ -160,7 +160,7 @@ def _read_default(number: int, name: str, kind: SqlType, text: str | None) -> Ra
     try:
         default = decode_raw(text)
         encode_value(default, kind)
-    except DecodeError as cause:
+    except (DecodeError, RecursionError) as cause:
         raise ValueError(
             f'line {number}: the default of {name} is not JSON, such as 10, "text" or null'
         ) from cause

@@ -166,7 +166,9 @@ def read_shelf(path: Path, before: Shelf, max_bytes: int) -> Shelf:
 
 
 def _list_files(path: Path) -> dict[str, Stamp]:
-    files = [file for file in path.glob("*.sql") if not file.name.startswith(".")]
+    files = [
+        file for file in path.iterdir() if file.suffix == ".sql" and not file.name.startswith(".")
+    ]
     if len(files) > MAX_FILES:
         raise OSError(errno.E2BIG, f"it has more than {MAX_FILES} .sql files")
     return {file.name: _stamp(file) for file in sorted(files)}

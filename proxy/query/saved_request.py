@@ -41,12 +41,12 @@ _decode_members = Decoder(SavedBody, strict=False).decode  # "5" is a number, to
 
 
 def parse_saved_body(data: bytes) -> SavedBody:
-    """Read the body of a POST; none at all asks for nothing but the answer.
+    """Read the body of a POST.
 
     Raises:
         InvalidRequest: names the place and the remedy, never a parameter's value.
     """
-    return decode_body(data or b"{}", _decode_body, _EXPECTED)
+    return decode_body(data, _decode_body, _EXPECTED)
 
 
 def parse_saved_string(saved: SavedQuery, pairs: Iterable[tuple[str, str]]) -> SavedBody:
@@ -116,5 +116,5 @@ def _encode_text(kind: SqlType, place: str, text: str) -> Raw:
         return Raw(encode(text))
     try:
         return decode_raw(text)
-    except DecodeError as cause:
+    except (DecodeError, RecursionError) as cause:
         raise InvalidRequest(f"{place} is not JSON; write strings in double quotes") from cause

@@ -86,6 +86,7 @@ def test_a_param_without_a_default_has_none():
         ("-- param: m mood", "declare it as text and write :m::mood in the statement"),
         ("-- param: a int4\n-- param: a int8", "line 2: param a is there twice"),
         ("-- param: a text = open", "line 1: the default of a is not JSON"),
+        ("-- param: a json = " + "[" * 100_000, "line 1: the default of a is not JSON"),
         ('-- param: a text = "\\u0000"', "line 1: the default of a contains \\u0000"),
     ],
 )

@@ -87,10 +87,6 @@ def test_options_stand_in_the_query_string_too():
     assert (query.shape.rows, query.timeout_s, query.role) == ("arrays", 0.007, "clerk")
 
 
-def test_a_body_may_be_missing():
-    assert parse_saved_body(b"") == parse_saved_body(b"{}")
-
-
 def test_position_counts_in_the_statement_of_the_file():
     assert post({"params": {"id": 1}}).find_position(len("select $1, $")) == len("select :id, :")
 
@@ -155,4 +151,9 @@ def test_a_parameter_comes_before_an_option_of_its_name():
 
 def test_a_json_parameter_in_a_query_string_is_json():
     pairs = [("ids", "1"), ("docs", "1"), ("doc", "nope")]
+    assert "the parameter 'doc' (jsonb) is not JSON" in refusal(get, *pairs, saved=TYPED)
+
+
+def test_json_that_is_nested_without_end_is_refused():
+    pairs = [("ids", "1"), ("docs", "1"), ("doc", "[" * 100_000)]
     assert "the parameter 'doc' (jsonb) is not JSON" in refusal(get, *pairs, saved=TYPED)
