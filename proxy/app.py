@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import uvloop
 
-from proxy.api.application import Applications
+from proxy.api.application import Applications, Parts
 from proxy.api.listener import listen
 from proxy.encoders.stitcher import IMPLEMENTATION
+from proxy.engine.schema import SchemaReader
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining
 from proxy.keys import Lifecycle
+from proxy.query.saved_folder import SavedFolder
 from proxy.query.transaction_book import TransactionBook
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
@@ -99,18 +101,24 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
     transactions = TransactionBook(upstream, _held_limit(settings), counters.count)
     lifecycle = Lifecycle(started_at=asyncio.get_running_loop().time())
     lifecycle.idle.set()
-    applications = Applications(settings, counters, upstream, lifecycle, transactions)
+    schemas = SchemaReader(upstream, counters.count)
+    saved = SavedFolder(settings.sql.named_dir, settings.limits.sql_bytes, counters.count)
+    parts = Parts(settings, counters, upstream, lifecycle, transactions, saved, schemas)
+    applications = Applications(parts)
     operations, queries = applications.build_operations(), applications.build_queries()
-    express = applications.make_express if settings.http.express else None
     address = settings.http.unix_socket or (settings.http.host, settings.http.port)
-    async with listen(operations, (settings.ops.host, settings.ops.port)) as operations_url:
+    async with (
+        saved.watch(settings.sql.reload_s),
+        listen(operations, (settings.ops.host, settings.ops.port)) as operations_url,
+    ):
         try:
             await upstream.start()
-            async with listen(queries, address, express) as url:
+            async with listen(queries, address, applications.make_express) as url:
                 yield Service(url, operations_url, upstream, lifecycle, transactions)
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
+                    await schemas.close()
                     await transactions.close()
                     await upstream.close()
 

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from proxy.engine.schema import SchemaReader
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining, ProxyError
 from proxy.query.batch import BatchRunner
 from proxy.query.copy import CopyRunner
+from proxy.query.describe import DescribeRunner
 from proxy.query.execute import QueryAnswer, QueryRunner
 from proxy.query.models import QueryLimits
+from proxy.query.saved_folder import SavedFolder
 from proxy.query.stream import StreamRunner
 from proxy.query.transaction_book import TransactionBook
 from proxy.settings import Settings
@@ -63,6 +66,9 @@ STREAMS = web.AppKey("streams", StreamRunner)
 BATCHES = web.AppKey("batches", BatchRunner)
 COPIES = web.AppKey("copies", CopyRunner)
 TRANSACTIONS = web.AppKey("transactions", TransactionBook)
+SAVED = web.AppKey("saved", SavedFolder)
+DESCRIBER = web.AppKey("describer", DescribeRunner)
+SCHEMAS = web.AppKey("schemas", SchemaReader)
 COUNTERS = web.AppKey("counters", Counters)
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
 EXCHANGE = web.RequestKey("exchange", Exchange)

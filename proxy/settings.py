@@ -12,15 +12,9 @@ from pydantic import Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from proxy.settings_embedded import EmbeddedSettings
-from proxy.settings_form import (
-    Dsn,
-    Pattern,
-    Port,
-    Section,
-    SettingName,
-    SettingValue,
-    SocketPath,
-)
+from proxy.settings_form import Dsn, Pattern, Port, SettingName, SettingValue, SocketPath
+from proxy.settings_section import Section
+from proxy.settings_sql import SqlSettings
 from proxy.settings_transaction import TransactionSettings
 
 MIB = 1024 * 1024
@@ -258,6 +252,7 @@ class Settings(BaseSettings):
     session: SessionSettings = SessionSettings()
     limits: LimitSettings = LimitSettings()
     transactions: TransactionSettings = TransactionSettings()
+    sql: SqlSettings = SqlSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()

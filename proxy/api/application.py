@@ -1,26 +1,30 @@
 """The two aiohttp applications, made out of what they share."""
 
-import asyncio
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from proxy.api.express import ExpressParts
-from proxy.api.listener import KEEPALIVE_S
+from proxy.api.listener import KEEPALIVE_S, OpenProtocol
 from proxy.api.middleware import follow_request, refuse_while_draining
+from proxy.api.raw_sql import refuse_raw_sql
 from proxy.api.register import REGISTER, Register
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
+from proxy.engine.schema import SchemaReader
 from proxy.engine.upstream import Upstream
 from proxy.keys import (
     BATCHES,
     COPIES,
     COUNTERS,
+    DESCRIBER,
     LIFECYCLE,
     LIMITS,
     RUNNER,
+    SAVED,
+    SCHEMAS,
     SETTINGS,
     STREAM_LIMITS,
     STREAMS,
@@ -30,33 +34,38 @@ from proxy.keys import (
 )
 from proxy.query.batch import BatchRunner
 from proxy.query.copy import CopyRunner
+from proxy.query.describe import DescribeRunner
 from proxy.query.execute import QueryRunner
 from proxy.query.models import QueryLimits
+from proxy.query.saved_folder import SavedFolder
 from proxy.query.stream import StreamRunner
 from proxy.query.transaction_book import TransactionBook
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What both listeners share."""
+
+    settings: Settings
+    counters: Counters
+    upstream: Upstream
+    lifecycle: Lifecycle
+    transactions: TransactionBook
+    saved: SavedFolder
+    schemas: SchemaReader
+
+
 class Applications:
     """Makes the applications out of what they share."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        counters: Counters,
-        upstream: Upstream,
-        lifecycle: Lifecycle,
-        transactions: TransactionBook,
-    ) -> None:
-        self._settings = settings
-        self._counters = counters
-        self._upstream = upstream
-        self._lifecycle = lifecycle
-        self._transactions = transactions
-        self._limits = _query_limits(settings)
-        self._runner = QueryRunner(upstream)
-        self._register = Register(lifecycle, counters, has_log=settings.log.access)
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._limits = _query_limits(parts.settings)
+        self._runner = QueryRunner(parts.upstream)
+        has_log = parts.settings.log.access
+        self._register = Register(parts.lifecycle, parts.counters, has_log=has_log)
 
     def build_operations(self) -> web.Application:
         """Make the application for probes and statistics."""
@@ -64,32 +73,40 @@ class Applications:
 
     def build_queries(self) -> web.Application:
         """Make the application of the query API."""
-        return self._build((follow_request, refuse_while_draining), QUERY_ROUTES)
+        guards = () if self._parts.settings.sql.mode == "any" else (refuse_raw_sql,)
+        return self._build((follow_request, refuse_while_draining, *guards), QUERY_ROUTES)
 
     def _build(
         self, middlewares: tuple[Middleware, ...], routes: tuple[web.RouteDef, ...]
     ) -> web.Application:
-        settings, upstream = self._settings, self._upstream
+        parts, settings, upstream = self._parts, self._parts.settings, self._parts.upstream
         app = web.Application(middlewares=middlewares, client_max_size=settings.limits.body_bytes)
-        app[SETTINGS] = settings
+        app[SETTINGS], app[UPSTREAM], app[LIFECYCLE] = settings, upstream, parts.lifecycle
+        app[COUNTERS], app[REGISTER] = parts.counters, self._register
         app[LIMITS], app[STREAM_LIMITS] = self._limits, _stream_limits(settings)
-        app[UPSTREAM], app[COUNTERS], app[LIFECYCLE] = upstream, self._counters, self._lifecycle
-        app[RUNNER], app[REGISTER] = self._runner, self._register
-        app[TRANSACTIONS] = self._transactions
-        app[STREAMS] = StreamRunner(upstream, self._counters.count)
+        app[RUNNER], app[TRANSACTIONS] = self._runner, parts.transactions
+        app[STREAMS] = StreamRunner(upstream, parts.counters.count)
         app[BATCHES] = BatchRunner(upstream, self._runner, settings.limits.batch_parallel)
         app[COPIES] = CopyRunner(upstream, settings.limits.body_bytes)
+        app[SAVED], app[SCHEMAS] = parts.saved, parts.schemas
+        app[DESCRIBER] = DescribeRunner(upstream)
         app.add_routes(routes)
         return app
 
-    def make_express(self, open_other: Callable[[], asyncio.Protocol]) -> ExpressParts:
-        """Make what the short way shares with the application."""
+    @property
+    def make_express(self) -> Callable[[OpenProtocol], ExpressParts] | None:
+        """What makes the short way beside the application; None where there's none."""
+        settings = self._parts.settings
+        has_express = settings.http.express and settings.sql.mode == "any"
+        return self._make_express if has_express else None
+
+    def _make_express(self, open_other: OpenProtocol) -> ExpressParts:
         return ExpressParts(
             runner=self._runner,
             register=self._register,
-            lifecycle=self._lifecycle,
+            lifecycle=self._parts.lifecycle,
             limits=self._limits,
-            max_body_bytes=self._settings.limits.body_bytes,
+            max_body_bytes=self._parts.settings.limits.body_bytes,
             keepalive_s=KEEPALIVE_S,
             open_other=open_other,
             connections=set(),

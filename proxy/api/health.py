@@ -11,7 +11,7 @@ from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.deadline import Deadline
 from proxy.engine.upstream import Upstream
 from proxy.errors import ProxyError
-from proxy.keys import COUNTERS, LIFECYCLE, TRANSACTIONS, UPSTREAM
+from proxy.keys import COUNTERS, LIFECYCLE, SAVED, TRANSACTIONS, UPSTREAM
 
 READY_S = 2.0
 
@@ -47,6 +47,7 @@ async def get_stats(request: web.Request) -> web.Response:
             "requests_running": len(lifecycle.running),
             **_upstream_stats(request.app[UPSTREAM]),
             "transactions": request.app[TRANSACTIONS].gauges(),
+            "named": request.app[SAVED].report(),
             "events": request.app[COUNTERS].snapshot(),
         }
     )

@@ -52,10 +52,9 @@ async def _answer(
         return problem_response(request, error), error
     except web.HTTPMethodNotAllowed as cause:
         allowed = ", ".join(sorted(cause.allowed_methods))
-        not_allowed = MethodNotAllowed(f"{request.path} takes {allowed}, not {request.method}")
-        response = problem_response(request, not_allowed)
-        response.headers["Allow"] = allowed
-        return response, not_allowed
+        detail = f"{request.path} takes {allowed}, not {request.method}"
+        not_allowed = MethodNotAllowed(detail, allow=allowed)
+        return problem_response(request, not_allowed), not_allowed
     except web.HTTPNotFound:
         not_found = NotFound(f"there is nothing at {request.path}; see docs/reference/api.md")
         return problem_response(request, not_found), not_found

@@ -34,6 +34,9 @@ def problem_response(request: web.Request, error: ProxyError) -> web.Response:
         content_type=CONTENT_TYPE,
     )
     response.headers.update(list_retry(error))
+    allow = error.context.get("allow")
+    if allow is not None:
+        response.headers["Allow"] = str(allow)
     return response
 
 

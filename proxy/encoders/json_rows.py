@@ -26,6 +26,11 @@ def encode_head(columns: Sequence[Column]) -> bytes:
     return b'{"columns":' + orjson.dumps(columns) + b',"rows":['
 
 
+def find_end_of_rows(body: bytes) -> int:
+    """Find where the rows of a document end, and what differs from time to time begins."""
+    return body.rindex(b'],"row_count":')  # in a notice its quotes would be escaped
+
+
 class AnswerEncoder:
     """Encodes whole answers with the rows of one RowDescription."""
 

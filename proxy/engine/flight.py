@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from proxy.wire.copy_feed import CopyFeed
 from proxy.wire.messages import (
     DESCRIBE,
+    DESCRIBE_STATEMENT,
     EXECUTE_ALL,
     FLUSH,
     SYNC,
@@ -107,6 +108,13 @@ def build_begin_flight(transaction: Transaction, settings: Mapping[str, str]) ->
 def build_end_flight(command: Literal["commit", "rollback"]) -> Flight:
     """Build the flight that ends an open transaction."""
     return Flight(_command(command) + SYNC)
+
+
+def build_describe_flight(sql: bytes, oids: Sequence[int], settings: Mapping[str, str]) -> Flight:
+    """Build the flight that asks for a statement's parameters and columns, and runs nothing."""
+    prefix = settings_prefix(settings) if settings else b""
+    parse = build_parse(sql, _without_inferred_end(oids))
+    return Flight(b"".join((prefix, parse, DESCRIBE_STATEMENT, SYNC)), int(bool(prefix)))
 
 
 def build_copy_flight(sql: bytes, feed: CopyFeed, settings: Mapping[str, str]) -> Flight:

@@ -1,18 +1,14 @@
 """POST /v1/batch: several statements, all or nothing, or each on its own."""
 
-import asyncio
 import json
-from typing import Any
 
 import pytest
 
+from tests.fixtures.batch import batch
 from tests.fixtures.load import open_table
 from tests.fixtures.service import (
     Client,
-    Reply,
     assert_nothing_left,
-    find_backend,
-    observe,
     run_client,
 )
 from tests.fixtures.wired import run_wired
@@ -34,12 +30,6 @@ async def table(upstream):
     columns = "id int, constraint once unique (id) deferrable initially deferred, word text"
     async with open_table(upstream, columns) as name:
         yield name
-
-
-async def batch(client: Client, *statements: Any, **members: Any) -> Reply:
-    """POST statements: texts, or objects."""
-    listed = [{"sql": each} if isinstance(each, str) else each for each in statements]
-    return await client.post("/v1/batch", json={"statements": listed, **members})
 
 
 async def count(client: Client, table: str) -> int:
@@ -245,70 +235,6 @@ async def test_a_batch_with_role_and_settings_is_one_flight(upstream, notes):
         rows = [each["rows"][0] for each in reply.json["results"]]
         assert rows == [{"who": "clerk", "n": n} for n in range(10)]
         await assert_nothing_left(wired.client, upstream)
-
-
-async def test_a_batch_that_deadlocks_is_run_again_as_a_whole(upstream):
-    """Two batches lock two rows in opposite order; the server ends one of them."""
-    columns = "id int primary key, n int"
-    async with (
-        run_client(upstream, pool={"size": 2, "overflow": 0}) as client,
-        open_table(upstream, columns) as table,
-    ):
-        await client.rows(f"insert into {table} values (1, 0), (2, 0)")
-
-        def build(*ids: int) -> list[str]:
-            first, second = (f"update {table} set n = n + 1 where id = {each}" for each in ids)
-            return [first, "select pg_sleep(0.3)", second]
-
-        replies = await asyncio.gather(
-            batch(client, *build(1, 2), retry=3), batch(client, *build(2, 1), retry=3)
-        )
-        assert [reply.status for reply in replies] == [200, 200]
-        assert await client.rows(f"select n from {table}") == [{"n": 2}, {"n": 2}]
-
-
-async def test_without_retry_a_deadlock_is_told(upstream):
-    """The twin of the test above."""
-    async with (
-        run_client(upstream, pool={"size": 2, "overflow": 0}) as client,
-        open_table(upstream, "id int primary key, n int") as table,
-    ):
-        await client.rows(f"insert into {table} values (1, 0), (2, 0)")
-        orders = ((1, 2), (2, 1))
-        replies = await asyncio.gather(
-            *(
-                batch(
-                    client,
-                    f"update {table} set n = n + 1 where id = {first}",
-                    "select pg_sleep(0.3)",
-                    f"update {table} set n = n + 1 where id = {second}",
-                )
-                for first, second in orders
-            )
-        )
-        statuses = sorted(reply.status for reply in replies)
-        assert statuses == [200, 409]
-        problem = next(reply.json for reply in replies if reply.status == 409)
-        assert (problem["sqlstate"], problem["retryable"]) == ("40P01", True)
-
-
-async def test_a_deadline_ends_a_batch_in_the_middle_with_nothing_done(client, upstream, table):
-    insert = f"insert into {table} values (1)"
-    reply = await batch(client, insert, "select pg_sleep(10)", insert, timeout_ms=300)
-    assert (reply.status, reply.json["executed"]) == (504, "no")
-    assert await count(client, table) == 0
-
-
-async def test_a_client_that_goes_ends_its_batch(upstream, table):
-    async with run_client(upstream, pool={"size": 2, "overflow": 0}) as client:
-        insert = f"insert into {table} values (1)"
-        running = asyncio.create_task(batch(client, insert, "select pg_sleep(10), 'left'", insert))
-        async with observe(upstream) as observer:
-            await find_backend(observer, "left")
-        running.cancel()
-        await asyncio.wait([running])
-        await assert_nothing_left(client, upstream)
-        assert await count(client, table) == 0
 
 
 async def test_values_come_as_in_a_query(client):
