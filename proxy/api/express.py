@@ -99,7 +99,7 @@ class Express(asyncio.Protocol):
             status, content, extra, error = await self._answer(exchange, body)
             finished = Finished("POST", ROUTE, status, len(content), error)
             timings = register.finish(exchange, finished)
-            headers = {**list_headers(exchange, timings), **extra}
+            headers = list_headers(exchange, timings) | extra
             self._transport.write(_build_head(status, len(content), headers) + content)
         except asyncio.CancelledError:
             exchange.is_client_gone = True
@@ -110,7 +110,7 @@ class Express(asyncio.Protocol):
 
     async def _answer(
         self, exchange: Exchange, body: bytes
-    ) -> tuple[int, bytes, Mapping[str, str], ProxyError | None]:
+    ) -> tuple[int, bytes, dict[str, str], ProxyError | None]:
         """Status, body, headers of its own, and the error if it is one."""
         parts = self._parts
         try:
@@ -163,7 +163,7 @@ class Express(asyncio.Protocol):
 
 def _build_head(status: int, body_bytes: int, headers: Mapping[str, str]) -> bytes:
     content_type = "application/json" if status == _OK else CONTENT_TYPE
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     return (
         f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {body_bytes}\r\n{lines}Date: {_date(int(time()))}\r\n\r\n"

@@ -52,12 +52,12 @@ def list_settings(
     connected: Connected, wanted: Mapping[str, str], role: str | None, deadline: Deadline
 ) -> dict[str, str]:
     """List what travels in front of a statement: the configured settings, and a request's own."""
+    if not (wanted or role or connected.plan.flight):
+        return {}
     settings = {**connected.plan.flight, **wanted}
     configured_role = settings.pop("role", None)
     if role := role or configured_role:
         settings["role"] = role  # the last one, since it may not be allowed to set the others
-    if not settings:
-        return {}
     backstop_ms = round((deadline.remaining_s() + BACKSTOP_S) * 1000)
     return {"statement_timeout": str(backstop_ms), **settings}  # the last one wins
 

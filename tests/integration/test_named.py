@@ -246,9 +246,12 @@ async def closed(upstream, folder):
         yield client
 
 
-@pytest.mark.parametrize("path", ["/v1/query", "/v1/stream", "/v1/copy/notes", "/v1/describe"])
+RAW = ("query", "stream", "batch", "copy/notes", "describe", "transactions", "transactions/a/query")
+
+
+@pytest.mark.parametrize("path", RAW)
 async def test_raw_sql_is_forbidden_where_only_saved_queries_run(closed, path):
-    reply = await closed.post(path, json={"sql": "select 1"})
+    reply = await closed.post(f"/v1/{path}", json={"sql": "select 1"})
     assert (reply.status, reply.json["title"], reply.json["executed"]) == (403, "forbidden", "no")
     assert "GET /v1/named lists them" in reply.json["detail"]
 
