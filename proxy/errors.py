@@ -20,6 +20,7 @@ ProxyError
 ├── UnsupportedMediaType  415  content type or encoding that we don't read
 ├── QueueFull             429  too many requests wait for a connection already
 ├── TooManyTransactions   429  open transactions hold their share of the pool already
+├── QueryCanceled         499  somebody asked for the end of the request
 ├── EncodingFailed        500  the server sent text that isn't UTF-8
 ├── UpstreamAuth          502  the upstream refuses our login
 ├── HttpVersionTooOld     505  the answer can't be told apart from a cut one in HTTP/1.0
@@ -211,6 +212,12 @@ class DeadlineExceeded(ProxyError):
     """The request's own time is over."""
 
     status, code, phase = 504, "deadline_exceeded", "execute"
+
+
+class QueryCanceled(ProxyError):
+    """The request was cancelled by its id."""
+
+    status, code, phase = 499, "query_canceled", "execute"
 
 
 class UpstreamUnavailable(ProxyError):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from proxy.engine.deadline import Deadline
 from proxy.engine.schema import SchemaReader
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining, ProxyError
@@ -26,7 +27,7 @@ class Lifecycle:
 
     started_at: float  # on the event loop's clock
     is_draining: bool = False
-    running: set[str] = field(default_factory=set)  # request ids
+    running: "dict[str, Exchange]" = field(default_factory=dict)  # by request id
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def check(self) -> None:
@@ -50,6 +51,13 @@ class Exchange:
     body_bytes: int | None = None  # where the response doesn't know
     error: ProxyError | None = None  # that came after the status line
     is_client_gone: bool = False
+    route: str = ""  # as the table has it
+    deadline: Deadline | None = None  # of what it asks of the upstream, and its identity there
+
+    def set_deadline(self, timeout_s: float) -> Deadline:
+        """Give the request its time, counted from its start."""
+        self.deadline = Deadline(self.started_at + timeout_s)
+        return self.deadline
 
     def note(self, answer: QueryAnswer) -> None:
         """Keep what is said about a buffered answer."""

@@ -16,7 +16,6 @@ from proxy.api.problem import CONTENT_TYPE, build_problem, describe_bug, list_re
 from proxy.api.register import Finished, Register
 from proxy.api.request_head import MAX_HEAD_BYTES, read_head
 from proxy.api.timing import list_headers
-from proxy.engine.deadline import Deadline
 from proxy.errors import ProxyError
 from proxy.keys import Exchange, Lifecycle
 from proxy.query.body import parse_body
@@ -94,10 +93,10 @@ class Express(asyncio.Protocol):
 
     async def _serve(self, wanted_id: str, body: bytes) -> None:
         register = self._parts.register
-        exchange = register.enter(wanted_id)
+        exchange = register.enter(wanted_id, ROUTE)
         try:
             status, content, extra, error = await self._answer(exchange, body)
-            finished = Finished("POST", ROUTE, status, len(content), error)
+            finished = Finished("POST", status, len(content), error)
             timings = register.finish(exchange, finished)
             headers = list_headers(exchange, timings) | extra
             self._transport.write(_build_head(status, len(content), headers) + content)
@@ -116,7 +115,7 @@ class Express(asyncio.Protocol):
         try:
             parts.lifecycle.check()
             query = to_query(parse_body(body), parts.limits)
-            deadline = Deadline(exchange.started_at + query.timeout_s)
+            deadline = exchange.set_deadline(query.timeout_s)
             answer = await parts.runner.run(query, deadline)
         except ProxyError as expected:
             error = expected

@@ -18,12 +18,14 @@ _OF_WHAT_IS_OPEN = "/v1/transactions/{id}"
 async def follow_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id, turn errors into problems, count, time and log it."""
     register = request.app[REGISTER]
-    exchange = request[EXCHANGE] = register.enter(request.headers.get("X-Request-Id", ""))
+    exchange = request[EXCHANGE] = register.enter(
+        request.headers.get("X-Request-Id", ""), _route(request)
+    )
     try:
         response, error = await _answer(request, handler)
         body_bytes = exchange.body_bytes or response.content_length or 0
         error = error or exchange.error
-        finished = Finished(request.method, _route(request), response.status, body_bytes, error)
+        finished = Finished(request.method, response.status, body_bytes, error)
         timings = register.finish(exchange, finished)
         if not response.prepared:
             response.headers.update(list_headers(exchange, timings))

@@ -3,7 +3,6 @@
 from aiohttp import web
 
 from proxy.api.body import read_query
-from proxy.engine.deadline import Deadline
 from proxy.keys import EXCHANGE, LIMITS, RUNNER
 from proxy.query.execute import QueryAnswer
 from proxy.query.models import Query, to_query
@@ -19,7 +18,7 @@ async def post_query(request: web.Request) -> web.Response:
 async def run_query(request: web.Request, query: Query) -> QueryAnswer:
     """Run a query within its request's time, and note how it went."""
     exchange = request[EXCHANGE]
-    deadline = Deadline(exchange.started_at + query.timeout_s)
+    deadline = exchange.set_deadline(query.timeout_s)
     answer = await request.app[RUNNER].run(query, deadline)
     exchange.note(answer)
     return answer

@@ -25,7 +25,6 @@ class Finished(NamedTuple):
     """How a request was answered."""
 
     method: str
-    route: str  # as the table has it; a path from outside would let clients fill the log
     status: int
     body_bytes: int
     error: ProxyError | None
@@ -40,15 +39,19 @@ class Register:
         self._log = open_request_log() if has_log else None
         self._loop = asyncio.get_running_loop()
 
-    def enter(self, wanted_id: str) -> Exchange:
-        """Begin a request; it gets the id that it wants if it's well-formed and not running."""
+    def enter(self, wanted_id: str, route: str) -> Exchange:
+        """Begin a request; it gets the id that it wants if it's well-formed and not running.
+
+        `route` is as the table has it; a path from outside would let clients fill the log.
+        """
         running = self._lifecycle.running
         request_id = wanted_id
         if not wanted_id or wanted_id in running or _REQUEST_ID.fullmatch(wanted_id) is None:
             request_id = f"{getrandbits(128):032x}"  # no secret, so no system call for it
-        running.add(request_id)
+        exchange = Exchange(request_id, self._loop.time(), perf_counter(), route=route)
+        running[request_id] = exchange
         self._lifecycle.idle.clear()
-        return Exchange(request_id, self._loop.time(), perf_counter())
+        return exchange
 
     def finish(self, exchange: Exchange, finished: Finished) -> dict[str, float]:
         """Count and log the answer; returns where the time went, in milliseconds."""
@@ -73,7 +76,7 @@ class Register:
         lifecycle = self._lifecycle
         if exchange.is_client_gone:
             self._count(Event.CLIENT_DISCONNECTED)
-        lifecycle.running.discard(exchange.request_id)
+        lifecycle.running.pop(exchange.request_id, None)
         if not lifecycle.running:
             lifecycle.idle.set()
 
@@ -86,7 +89,7 @@ def _list_fields(exchange: Exchange, finished: Finished, timings: Mapping[str, f
     fields: dict[str, str | int | float | None] = {
         "request_id": exchange.request_id,
         "method": finished.method,
-        "route": finished.route,
+        "route": exchange.route,
         "status": finished.status,
         "rows": exchange.row_count,
         "bytes": finished.body_bytes,

@@ -4,7 +4,6 @@ from aiohttp import web
 
 from proxy.api.body import read_query_string
 from proxy.api.etag import answer_unless_known
-from proxy.engine.deadline import Deadline
 from proxy.errors import InvalidRequest
 from proxy.keys import EXCHANGE, LIMITS, SCHEMAS
 from proxy.query.params import SHOWN_NAME, did_you_mean
@@ -15,7 +14,7 @@ OPTIONS = ("schema",)
 async def get_schema(request: web.Request) -> web.Response:
     """Show tables, columns, keys and indexes; 304 if the client has them."""
     limits = request.app[LIMITS]
-    deadline = Deadline(request[EXCHANGE].started_at + limits.timeout_s)
+    deadline = request[EXCHANGE].set_deadline(limits.timeout_s)
     body = await request.app[SCHEMAS].read(_read_schema(request), limits.bytes, deadline)
     return answer_unless_known(request, body, body)
 

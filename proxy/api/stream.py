@@ -23,7 +23,7 @@ async def post_stream(request: web.Request) -> web.StreamResponse:
     exchange = request[EXCHANGE]
     body, wish = await read_stream_query(request)
     query = to_query(body, request.app[STREAM_LIMITS])
-    deadline = Deadline(exchange.started_at + query.timeout_s)
+    deadline = exchange.set_deadline(query.timeout_s)
     async with request.app[STREAMS].open(query, deadline) as stream:
         return await answer_stream(request, stream, wish, deadline)
 

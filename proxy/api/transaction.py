@@ -8,7 +8,6 @@ from aiohttp import web
 
 from proxy.api.body import read_json, read_query
 from proxy.api.stream import answer_stream, read_stream_query
-from proxy.engine.deadline import Deadline
 from proxy.keys import EXCHANGE, LIMITS, RUNNER, SETTINGS, STREAM_LIMITS, STREAMS, TRANSACTIONS
 from proxy.query.block import EndCommand
 from proxy.query.models import find_timeout_s
@@ -21,7 +20,7 @@ async def post_transaction(request: web.Request) -> web.Response:
     limits = request.app[LIMITS]
     body = parse_transaction(await read_json(request))
     order = to_order(body, limits, request.app[SETTINGS].transactions)
-    deadline = Deadline(request[EXCHANGE].started_at + limits.timeout_s)
+    deadline = request[EXCHANGE].set_deadline(limits.timeout_s)
     held = await request.app[TRANSACTIONS].begin(order, deadline)
     response = _show(held, status=201)
     response.headers["Location"] = f"{request.path}/{held.id}"
@@ -37,7 +36,7 @@ async def post_transaction_query(request: web.Request) -> web.Response:
     """Run one statement in a transaction; the whole answer comes in one body."""
     exchange = request[EXCHANGE]
     query = to_inner_query(await read_query(request), request.app[LIMITS])
-    deadline = Deadline(exchange.started_at + query.timeout_s)
+    deadline = exchange.set_deadline(query.timeout_s)
     async with request.app[TRANSACTIONS].use(request.match_info["id"]) as held:
         answer = await request.app[RUNNER].run_in(held.connected, held.connection, query, deadline)
     exchange.db_s, exchange.encode_s = answer.db_s, answer.encode_s
@@ -50,7 +49,7 @@ async def post_transaction_stream(request: web.Request) -> web.StreamResponse:
     exchange = request[EXCHANGE]
     body, wish = await read_stream_query(request)
     query = to_inner_query(body, request.app[STREAM_LIMITS])
-    deadline = Deadline(exchange.started_at + query.timeout_s)
+    deadline = exchange.set_deadline(query.timeout_s)
     streams = request.app[STREAMS]
     async with request.app[TRANSACTIONS].use(request.match_info["id"]) as held:
         async with streams.open_in(held.connected, held.connection, query, deadline) as stream:
@@ -72,7 +71,7 @@ async def post_transaction_rollback(request: web.Request) -> web.Response:
 
 async def _end(request: web.Request, command: EndCommand) -> web.Response:
     timeout_s = find_timeout_s(parse_end(await read_json(request)).timeout_ms, request.app[LIMITS])
-    deadline = Deadline(request[EXCHANGE].started_at + timeout_s)
+    deadline = request[EXCHANGE].set_deadline(timeout_s)
     answer = await request.app[TRANSACTIONS].end(request.match_info["id"], command, deadline)
     notices = [asdict(notice) for notice in answer.notices]
     return _json({"command": command.upper(), "notices": notices})

@@ -53,6 +53,7 @@ class UpstreamConnection:
         self._cause: Cause = DeadlineExceeded
         self._alarm = Alarm(self.cancel)
         self._on_cancel: OnCancel = _do_nothing
+        self.deadline: Deadline | None = None  # of the request that used it last
         self.lane = lane
         self.is_new = False  # the first time that it's lent
 
@@ -117,6 +118,7 @@ class UpstreamConnection:
         if self.lane.is_lost:
             detail = "the connection was lost before the statement was sent"
             raise UpstreamUnavailable(detail, phase="execute")
+        self.deadline = deadline
         self._flight = future = self.lane.send(flight, sink)
         self._on_cancel = on_cancel
         self._alarm.set(DeadlineExceeded, deadline.at)

@@ -85,5 +85,7 @@ async def _inspect(checkout: AsyncConnection, schema: str | None, max_bytes: int
         sqlstate = getattr(cause.orig, "sqlstate", None)
         if sqlstate is None or cause.connection_invalidated:
             raise
-        message = ServerMessage("ERROR", sqlstate, str(cause.orig))
+        # around the driver's own text stands the name of its class
+        text = str(getattr(cause.orig, "__cause__", None) or cause.orig)
+        message = ServerMessage("ERROR", sqlstate, text)
         raise statement_error(message, executed="no", in_prefix=False, has_untyped=False) from cause

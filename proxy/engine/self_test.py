@@ -9,7 +9,7 @@ from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
 from proxy.engine.flight import build_flight
 from proxy.engine.hooks import SessionPlan
-from proxy.engine.lease import LanePool
+from proxy.engine.lane_pool import LanePool
 from proxy.errors import ProxyError
 from proxy.wire.rowset import RowSet
 

@@ -16,7 +16,7 @@ from proxy.engine.driver import open_driver, translate_driver_errors
 from proxy.engine.factory import build_engine
 from proxy.engine.flight import build_flight
 from proxy.engine.hooks import SessionPlan, install_hooks, plan_session
-from proxy.engine.lease import LanePool, PoolLimits
+from proxy.engine.lane_pool import LanePool, PoolLimits
 from proxy.engine.profile import UpstreamProfile, detect_upstream
 from proxy.engine.reaper import AGE_SHARE, Reaper
 from proxy.engine.self_test import prove_hand_over, prove_session

@@ -10,6 +10,7 @@ from proxy.errors import (
     Executed,
     InvalidRequest,
     ProxyError,
+    QueryCanceled,
     ResultTooLarge,
     StatementNotAllowed,
 )
@@ -74,7 +75,7 @@ def correct_executed(error: ProxyError, query: Query) -> None:
         error.executed = "no" if error.executed == "unknown" else error.executed
         error.is_transient = False
         return
-    if isinstance(error, DeadlineExceeded | Draining) and error.phase == "execute":
+    if isinstance(error, DeadlineExceeded | Draining | QueryCanceled) and error.phase == "execute":
         error.executed = error.executed if error.executed != "no" else executed_after_error(query)
 
 

@@ -11,7 +11,7 @@ import pytest
 from proxy.engine import connection as connection_module
 from proxy.engine.deadline import Deadline
 from proxy.engine.flight import build_flight
-from proxy.engine.lease import LanePool
+from proxy.engine.lane_pool import LanePool
 from proxy.errors import DeadlineExceeded
 from proxy.wire.answer import Discard
 from proxy.wire.cancel import cancel_statement

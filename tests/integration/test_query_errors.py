@@ -12,7 +12,7 @@ pytestmark = pytest.mark.matrix
 MEMBERS = {
     *("type", "title", "status", "detail", "instance", "request_id", "sqlstate", "severity"),
     *("pg_detail", "hint", "position", "schema", "table", "column", "constraint"),
-    *("phase", "executed", "retryable", "retry_after_ms", "statement_index"),
+    *("line", "phase", "executed", "retryable", "retry_after_ms", "statement_index"),
 }
 NEW_USER = "insert into users (name, email, created_at, balance) values "
 

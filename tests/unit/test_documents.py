@@ -9,7 +9,7 @@ import pytest
 
 from proxy import errors
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
-from proxy.engine.lease import LanePool, PoolLimits
+from proxy.engine.lane_pool import LanePool, PoolLimits
 from proxy.engine.profile import UpstreamProfile
 from proxy.engine.sqlstate import _STATEMENT
 from proxy.errors import ProxyError
