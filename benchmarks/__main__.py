@@ -2,19 +2,24 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Collection
 from datetime import UTC, datetime
 
 from benchmarks.catalogue import SCENARIOS, Scenario
-from benchmarks.database import run_database
+from benchmarks.database import Database, run_database
 from benchmarks.environment import read_commit, read_machine, read_versions
 from benchmarks.page import render_tables
+from benchmarks.peer import PeerFailed
+from benchmarks.report import say
 from benchmarks.result import Result
 from benchmarks.roster import CACHE, DESCRIPTIONS, ROOT
-from benchmarks.session import Missing, Session, say
+from benchmarks.session import Missing, Session
 from benchmarks.targets import judge
+from proxy.dev.process import StartFailed
 
-_QUICK_S = 1.0
+_QUICK_S = 0.7
+_REASON_CHARS = 300  # the end of what a program says has the reason
 _FULL_S = 3.0
 RESULTS = ROOT / "benchmarks" / "results"
 PARTS = CACHE / "results"  # what isn't whole is no result to point to
@@ -23,16 +28,25 @@ PARTS = CACHE / "results"  # what isn't whole is no result to point to
 def main() -> int:
     """Run what the command line asks for; returns the exit status."""
     options = parse()
-    is_whole = not (options.quick or options.only or options.peers or options.seconds)
-    seconds = options.seconds or (_QUICK_S if options.quick else _FULL_S)
-    with run_database() as database:
-        session = Session(database, options.quick, options.peers, seconds)
-        for scenario in choose(options):
-            run_scenario(session, scenario)
-        result = build_result(session, is_whole=is_whole)
+    try:
+        with run_database() as database:
+            result = measure(database, options)
+    except StartFailed as reason:
+        say(str(reason))
+        return 1
     print(render_tables(result))
-    say(f"\nWritten to {result.write(RESULTS if is_whole else PARTS)}")
-    return 0
+    say(f"\nWritten to {result.write(RESULTS if result.is_whole else PARTS)}")
+    return 1 if result.missing else 0
+
+
+def measure(database: Database, options: argparse.Namespace) -> Result:
+    """Run the scenarios; what leaves anything out isn't whole."""
+    seconds = options.seconds or (_QUICK_S if options.quick else _FULL_S)
+    session = Session(database, options.quick, options.peers, seconds)
+    for scenario in choose(options):
+        run_scenario(session, scenario)
+    is_part = options.quick or options.only or options.peers or options.seconds
+    return build_result(session, is_whole=not (is_part or session.missing))
 
 
 def choose(options: argparse.Namespace) -> list[Scenario]:
@@ -43,14 +57,17 @@ def choose(options: argparse.Namespace) -> list[Scenario]:
 
 
 def run_scenario(session: Session, scenario: Scenario) -> None:
-    """Run one scenario; a missing part of the service is noted, everything else fails the run."""
+    """Run one scenario; what is missing or fails is noted, and the others go on."""
     say(f"{scenario.name}: {scenario.title}")
+    started = time.monotonic()
     session.titles[scenario.name] = scenario.title
+    session.notes[scenario.name] = scenario.note
     try:
         scenario.measure(session)
-    except Missing as missing:
-        session.missing[scenario.name] = str(missing)
-        say(f"  missing: {missing}")
+    except (Missing, PeerFailed) as reason:
+        session.missing[scenario.name] = " ".join(str(reason).split())[-_REASON_CHARS:]
+        say(f"  not measured: {reason}")
+    say(f"  {time.monotonic() - started:.0f} s")
 
 
 def build_result(session: Session, *, is_whole: bool) -> Result:
@@ -67,6 +84,7 @@ def build_result(session: Session, *, is_whole: bool) -> Result:
         versions=read_versions(session.database),
         peers=DESCRIPTIONS,
         titles=session.titles,
+        notes=session.notes,
         missing=session.missing,
         targets=judge(session.series),
         measures=session.series.measures,

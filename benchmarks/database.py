@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.report import say
 from benchmarks.roster import CACHE, POOL_SIZE, ROOT
 from proxy.dev.pgbouncer import LocalPgBouncer
 from proxy.dev.postgres import EmbeddedPostgres
@@ -45,15 +46,10 @@ class Database:
 
     def run_sql(self, sql: str) -> str:
         """Run SQL by psql; returns what it prints, without decoration."""
-        command: list[str | Path] = [
-            self.bin_dir / "psql",
-            "-X",
-            "-qAt",
-            "-v",
-            "ON_ERROR_STOP=1",
-            self.dsn,
-        ]
-        done = subprocess.run(command, input=sql, capture_output=True, check=False, text=True)
+        command: list[str | Path] = [self.bin_dir / "psql", "-X", "-qAt", "-v", "ON_ERROR_STOP=1"]
+        done = subprocess.run(
+            [*command, self.dsn], input=sql, capture_output=True, check=False, text=True
+        )
         if done.returncode:
             raise RuntimeError(f"psql fails: {done.stderr}")
         return done.stdout.strip()
@@ -87,7 +83,7 @@ def _find_data_dir() -> Path:
 
 def _create(admin: Database, name: str, old: list[str]) -> None:
     """Make the data under another name, so that they are complete if the database exists."""
-    print("Making the data, which takes a minute ...", flush=True)
+    say("Making the data, which takes half a minute ...")
     for database in old:
         admin.run_sql(f"drop database {database}")
     admin.run_sql(f"create database {_DRAFT} owner app")

@@ -44,7 +44,7 @@ def read_machine() -> Mapping[str, str]:
 
 def read_commit() -> tuple[str, bool]:
     """Return the commit that is checked out, and whether the code differs from it."""
-    changes = _run(["git", "status", "--porcelain", "--untracked-files=no"])
+    changes = _run(["git", "status", "--porcelain", "--", ".", ":!benchmarks/results"])
     return _run(["git", "rev-parse", "HEAD"]), bool(changes)
 
 

@@ -27,7 +27,7 @@ def check_answers(peers: Sequence[Peer], statements: Sequence[Statement]) -> Non
         PeerFailed: somebody's differ from the first one's.
     """
     for statement in statements:
-        _compare({peer.name: _list_cells(peer.query(statement)) for peer in peers})
+        compare({peer.name: _list_cells(peer.query(statement)) for peer in peers})
 
 
 def check_streams(peers: Sequence[Peer], statement: Statement) -> None:
@@ -41,7 +41,7 @@ def check_streams(peers: Sequence[Peer], statement: Statement) -> None:
         for name, path in peer.kind.stream_paths.items():
             text = peer.ask(path, statement).decode()
             streams[f"{peer.name} {name}"] = read_csv(text) if name == "csv" else _read_lines(text)
-    _compare(streams)
+    compare(streams)
 
 
 def read_csv(text: str) -> list[Row]:
@@ -59,7 +59,12 @@ def _list_cells(rows: Sequence[dict[str, Any]]) -> list[Row]:  # Any: whatever J
     return [[_simplify(cell) for cell in row.values()] for row in rows]
 
 
-def _compare(answers: dict[str, list[Row]]) -> None:
+def compare(answers: dict[str, list[Row]]) -> None:
+    """Hold everybody's rows against the first one's.
+
+    Raises:
+        PeerFailed: there are more or fewer, or a value differs.
+    """
     (first, expected), *others = answers.items()
     for name, rows in others:
         if len(rows) != len(expected):

@@ -17,6 +17,7 @@ from typing import cast
 
 import uvloop
 
+from benchmarks.peer import PeerFailed
 from benchmarks.process import read_cpu_s
 
 _DEADLINE_S = 30.0  # beyond warm-up and measure
@@ -48,7 +49,7 @@ class LoadResult:
     client_cpu_share: float  # near 1: the client is the bottleneck, not the server
 
 
-class LoadFailed(Exception):
+class LoadFailed(PeerFailed):
     """The server answered with something else than 200, or not at all."""
 
 

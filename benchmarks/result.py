@@ -24,6 +24,7 @@ class Result:
     versions: Mapping[str, str]
     peers: Mapping[str, str]
     titles: Mapping[str, str]
+    notes: Mapping[str, str]
     missing: Mapping[str, str]
     targets: list[Verdict]
     measures: list[Measure]

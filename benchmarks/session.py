@@ -1,6 +1,5 @@
 """What a scenario gets: the database, who takes part, how long to measure."""
 
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,9 +7,11 @@ from dataclasses import dataclass, field
 from benchmarks.database import Database
 from benchmarks.measure import Measure, Series
 from benchmarks.peer import Kind, Peer, Target, run_peers
+from benchmarks.report import say
 from benchmarks.roster import POOL_SIZE
 
 ROUNDS = 3
+NOT_QUICK = ("recipe typed", "pgbench extended")
 
 
 class Missing(Exception):
@@ -28,11 +29,14 @@ class Session:
     rounds: int = ROUNDS
     series: Series = field(default_factory=Series)
     titles: dict[str, str] = field(default_factory=dict)  # of the scenarios that were run
+    notes: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
     def takes(self, peer: str) -> bool:
         """Whether this peer takes part."""
-        return not self.only_peers or peer in self.only_peers
+        if self.only_peers:
+            return peer in self.only_peers
+        return not (self.is_quick and peer in NOT_QUICK)
 
     @contextmanager
     def run(
@@ -48,11 +52,6 @@ class Session:
         self.series.measures.append(measure)
         figures = "  ".join(f"{name} {_shorten(value)}" for name, value in measure.figures.items())
         say(f"  {measure.case}, round {measure.round}, {measure.peer}: {figures}")
-
-
-def say(sentence: str) -> None:
-    """Tell the person who waits."""
-    print(sentence, file=sys.stderr, flush=True)
 
 
 def _shorten(value: float) -> str:

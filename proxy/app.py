@@ -3,45 +3,24 @@
 import asyncio
 import logging
 import signal
-import socket
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import uvloop
-from aiohttp import web
 
-from proxy.api.middleware import follow_request, refuse_while_draining
-from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
+from proxy.api.application import Applications, Parts
+from proxy.api.listener import listen
 from proxy.encoders.stitcher import IMPLEMENTATION
+from proxy.engine.schema import SchemaReader
 from proxy.engine.upstream import Upstream
-from proxy.errors import Draining, ProxyError
-from proxy.keys import (
-    COPIES,
-    COUNTERS,
-    LIFECYCLE,
-    LIMITS,
-    RUNNER,
-    SETTINGS,
-    STREAM_LIMITS,
-    STREAMS,
-    TRANSACTIONS,
-    UPSTREAM,
-    Lifecycle,
-)
-from proxy.query.copy import CopyRunner
-from proxy.query.execute import QueryRunner
-from proxy.query.models import QueryLimits
-from proxy.query.stream import StreamRunner
+from proxy.errors import Draining
+from proxy.keys import Lifecycle
+from proxy.query.saved_folder import SavedFolder
 from proxy.query.transaction_book import TransactionBook
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
 
-KEEPALIVE_S = 75.0
-BACKLOG = 1024  # connections that may wait to be accepted
-SOCKET_MODE = 0o660
 ANSWER_S = 2.0  # for the answers of what the end of the drain cancels
 CLOSE_S = 5.0  # for the upstream's connections, after the drain
 FORCED_EXIT = 1
@@ -123,33 +102,24 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
     transactions = TransactionBook(upstream, _held_limit(settings), counters.count)
     lifecycle = Lifecycle(started_at=asyncio.get_running_loop().time())
     lifecycle.idle.set()
-
-    def build(middlewares: tuple[object, ...], routes: tuple[web.RouteDef, ...]) -> web.Application:
-        app = web.Application(
-            middlewares=middlewares,  # type: ignore[arg-type]  # aiohttp's alias is private
-            client_max_size=settings.limits.body_bytes,
-        )
-        app[SETTINGS] = settings
-        app[LIMITS], app[STREAM_LIMITS] = _query_limits(settings), _stream_limits(settings)
-        app[UPSTREAM], app[COUNTERS], app[LIFECYCLE] = upstream, counters, lifecycle
-        app[RUNNER], app[TRANSACTIONS] = QueryRunner(upstream), transactions
-        app[STREAMS] = StreamRunner(upstream, counters.count)
-        app[COPIES] = CopyRunner(upstream, settings.limits.body_bytes)
-        app.add_routes(routes)
-        return app
-
-    operations = build((follow_request,), OPERATIONS_ROUTES)
-    queries = build((follow_request, refuse_while_draining), QUERY_ROUTES)
-    async with _listen(operations, settings.ops.host, settings.ops.port) as operations_url:
+    schemas = SchemaReader(upstream, counters.count)
+    saved = SavedFolder(settings.sql.named_dir, settings.limits.sql_bytes, counters.count)
+    parts = Parts(settings, counters, upstream, lifecycle, transactions, saved, schemas)
+    applications = Applications(parts)
+    operations, queries = applications.build_operations(), applications.build_queries()
+    address = settings.http.unix_socket or (settings.http.host, settings.http.port)
+    async with (
+        saved.watch(settings.sql.reload_s),
+        listen(operations, (settings.ops.host, settings.ops.port)) as operations_url,
+    ):
         try:
             await upstream.start()
-            async with _listen(
-                queries, settings.http.host, settings.http.port, settings.http.unix_socket
-            ) as url:
+            async with listen(queries, address, applications.make_express) as url:
                 yield Service(url, operations_url, upstream, lifecycle, transactions)
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
+                    await schemas.close()
                     await transactions.close()
                     await upstream.close()
 
@@ -158,83 +128,3 @@ def _held_limit(settings: Settings) -> int:
     """How many connections open transactions may hold."""
     share = (settings.pool.size + settings.pool.overflow) * settings.limits.held_share
     return max(1, int(share))
-
-
-def _query_limits(settings: Settings) -> QueryLimits:
-    limits = settings.limits
-    return QueryLimits(
-        rows=limits.rows,
-        bytes=limits.bytes,
-        timeout_s=limits.timeout_s,
-        timeout_max_s=limits.timeout_max_s,
-        sql_bytes=limits.sql_bytes,
-        allowed_settings=settings.session.allowed_settings,
-        allowed_roles=settings.session.allowed_roles,
-    )
-
-
-def _stream_limits(settings: Settings) -> QueryLimits:
-    """A stream has a deadline of its own, and as many rows and bytes as there are."""
-    timeout_s = settings.limits.stream_timeout_s
-    return replace(
-        _query_limits(settings),
-        rows=sys.maxsize,
-        bytes=sys.maxsize,
-        timeout_s=timeout_s,
-        timeout_max_s=timeout_s,
-    )
-
-
-@asynccontextmanager
-async def _listen(
-    app: web.Application, host: str, port: int, unix_socket: Path | None = None
-) -> AsyncIterator[str]:
-    """Serve `app` on an address; yields its URL, or the socket's path."""
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        keepalive_timeout=KEEPALIVE_S,
-        handler_cancellation=True,  # a client that goes away cancels its statement
-        shutdown_timeout=0.1,  # what was worth waiting for, the drain has waited for
-        auto_decompress=False,
-    )
-    listener = bind(unix_socket or (host, port))
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener, backlog=BACKLOG).start()
-        yield str(unix_socket) if unix_socket else _url(listener)
-    finally:
-        await runner.cleanup()
-
-
-def bind(address: Path | tuple[str, int]) -> socket.socket:
-    """Bind a listener: a unix socket for owner and group, or a TCP port.
-
-    Raises:
-        ProxyError: the address is taken, or isn't one of this machine.
-    """
-    try:
-        return _bind_unix(address) if isinstance(address, Path) else _bind_tcp(*address)
-    except OSError as cause:
-        where = address if isinstance(address, Path) else f"{address[0]}:{address[1]}"
-        raise ProxyError(f"cannot listen on {where}: {cause.strerror}") from cause
-
-
-def _bind_unix(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)  # a killed process leaves it
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    path.chmod(SOCKET_MODE)
-    return listener
-
-
-def _bind_tcp(host: str, port: int) -> socket.socket:
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    listener.setblocking(False)
-    return listener
-
-
-def _url(listener: socket.socket) -> str:
-    host, port, *_ = listener.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

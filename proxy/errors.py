@@ -118,7 +118,7 @@ class NotFound(ProxyError):
 
 
 class MethodNotAllowed(ProxyError):
-    """The resource exists, but not for this method."""
+    """The resource exists, but not for this method; the context's `allow` has the right ones."""
 
     status, code = 405, "method_not_allowed"
 

@@ -5,11 +5,15 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from proxy.engine.schema import SchemaReader
 from proxy.engine.upstream import Upstream
-from proxy.errors import ProxyError
+from proxy.errors import Draining, ProxyError
+from proxy.query.batch import BatchRunner
 from proxy.query.copy import CopyRunner
-from proxy.query.execute import QueryRunner
+from proxy.query.describe import DescribeRunner
+from proxy.query.execute import QueryAnswer, QueryRunner
 from proxy.query.models import QueryLimits
+from proxy.query.saved_folder import SavedFolder
 from proxy.query.stream import StreamRunner
 from proxy.query.transaction_book import TransactionBook
 from proxy.settings import Settings
@@ -24,6 +28,11 @@ class Lifecycle:
     is_draining: bool = False
     running: set[str] = field(default_factory=set)  # request ids
     idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def check(self) -> None:
+        """Raise Draining once the service shuts down."""
+        if self.is_draining:
+            raise Draining("the service is shutting down")
 
 
 @dataclass(slots=True)
@@ -42,6 +51,11 @@ class Exchange:
     error: ProxyError | None = None  # that came after the status line
     is_client_gone: bool = False
 
+    def note(self, answer: QueryAnswer) -> None:
+        """Keep what is said about a buffered answer."""
+        self.queue_s, self.db_s, self.encode_s = answer.queue_s, answer.db_s, answer.encode_s
+        self.row_count = answer.row_count
+
 
 SETTINGS = web.AppKey("settings", Settings)
 LIMITS = web.AppKey("limits", QueryLimits)
@@ -49,8 +63,12 @@ STREAM_LIMITS = web.AppKey("stream_limits", QueryLimits)
 UPSTREAM = web.AppKey("upstream", Upstream)
 RUNNER = web.AppKey("runner", QueryRunner)
 STREAMS = web.AppKey("streams", StreamRunner)
+BATCHES = web.AppKey("batches", BatchRunner)
 COPIES = web.AppKey("copies", CopyRunner)
 TRANSACTIONS = web.AppKey("transactions", TransactionBook)
+SAVED = web.AppKey("saved", SavedFolder)
+DESCRIBER = web.AppKey("describer", DescribeRunner)
+SCHEMAS = web.AppKey("schemas", SchemaReader)
 COUNTERS = web.AppKey("counters", Counters)
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
 EXCHANGE = web.RequestKey("exchange", Exchange)

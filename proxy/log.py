@@ -9,14 +9,18 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, Protocol
+from functools import lru_cache, partial
+from logging import INFO
+from time import time
+from typing import Any, Protocol, TypeAlias
 
 import orjson
 
 STDOUT = 1
+REQUEST_LOGGER = "pgsidecar.request"
+_REQUEST_HEAD = {"level": "info", "logger": REQUEST_LOGGER, "msg": "request"}
 _QUEUE_LINES = 10_000
 _BATCH_BYTES = 64 * 1024
 _BATCH_S = 0.01  # lines are collected so long, since a thread that wakes for each costs the most
@@ -31,6 +35,8 @@ _NAMED_PASSWORD = re.compile(
     r"""(passw(?:or)?d['"]?(?:\s*[=:]\s*|\s+(?=')))('(?:[^'\\]|\\.|'')*'|"[^"]*"|[^\s&;,'"]+)""",
     re.IGNORECASE,
 )
+
+Fields: TypeAlias = Mapping[str, str | int | float | None]
 
 
 class LogOptions(Protocol):
@@ -53,6 +59,25 @@ def configure(options: LogOptions) -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001  # documented: callers aren't looked for
     logging.basicConfig(level=options.level.upper(), handlers=[handler], force=True)
+
+
+def open_request_log() -> Callable[[Fields], None]:
+    """Make what writes the line of each request.
+
+    Where all lines go to our own handler as JSON, it writes there past the logging module, whose
+    records cost as much as everything else about a small query.
+    """
+    logger = logging.getLogger(REQUEST_LOGGER)
+    handlers = logging.getLogger().handlers
+    match handlers:
+        case [LineHandler(formatter=JsonFormatter()) as handler] if logger.isEnabledFor(INFO):
+            return partial(_write_request, handler)
+    return lambda fields: logger.info("request", extra={"fields": fields})
+
+
+def _write_request(handler: "LineHandler", fields: Fields) -> None:
+    tail = {"dropped": handler.dropped} if handler.dropped else {}
+    handler.write_line(orjson.dumps({"ts": _write_time(time()), **_REQUEST_HEAD, **fields, **tail}))
 
 
 def redact(text: str) -> str:
@@ -104,7 +129,7 @@ class LineHandler(logging.Handler):
         self._descriptor = descriptor
         self._capacity = capacity
         self._lines: deque[bytes] = deque()
-        self._dropped = 0
+        self.dropped = 0
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._writer = threading.Thread(target=self._write, name="log", daemon=True)
@@ -112,11 +137,16 @@ class LineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record's line; callers hold the handler's lock."""
+        record.dropped = self.dropped
+        self.write_line(self.format(record).encode(errors="backslashreplace"))
+
+    def write_line(self, line: bytes) -> None:
+        """Queue a line."""
         if len(self._lines) >= self._capacity:
-            self._dropped += 1
+            self.dropped += 1
             return
-        record.dropped, self._dropped = self._dropped, 0
-        self._lines.append(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+        self.dropped = 0
+        self._lines.append(line + b"\n")
         if not self._wake.is_set():
             self._wake.set()
 

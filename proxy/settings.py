@@ -12,15 +12,9 @@ from pydantic import Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from proxy.settings_embedded import EmbeddedSettings
-from proxy.settings_form import (
-    Dsn,
-    Pattern,
-    Port,
-    Section,
-    SettingName,
-    SettingValue,
-    SocketPath,
-)
+from proxy.settings_form import Dsn, Pattern, Port, SettingName, SettingValue, SocketPath
+from proxy.settings_section import Section
+from proxy.settings_sql import SqlSettings
 from proxy.settings_transaction import TransactionSettings
 
 MIB = 1024 * 1024
@@ -109,6 +103,7 @@ class HttpSettings(Section):
         description="Unix socket that serves the query API instead of host and port.",
         examples=["/run/pgsidecar/http.sock"],
     )
+    express: bool = Field(True, description="Answer plain queries past the HTTP framework.")
     body_timeout_s: float = Field(
         10.0, gt=0, le=600, description="Longest time that a client may take to send its body."
     )
@@ -201,6 +196,10 @@ class LimitSettings(Section):
         le=1024 * MIB,
         description="Size of a request's body; of a bulk load in NDJSON, that of a line.",
     )
+    batch_statements: int = Field(1000, ge=1, le=100_000, description="Statements of a batch.")
+    batch_parallel: int = Field(
+        4, ge=1, le=1000, description="Statements of a parallel batch that run at once."
+    )
     sql_bytes: int = Field(MIB, ge=1024, le=1024 * MIB, description="Size of one statement.")
     message_bytes: int = Field(
         64 * MIB,
@@ -253,6 +252,7 @@ class Settings(BaseSettings):
     session: SessionSettings = SessionSettings()
     limits: LimitSettings = LimitSettings()
     transactions: TransactionSettings = TransactionSettings()
+    sql: SqlSettings = SqlSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from proxy.settings_form import Port, Section
+from proxy.settings_form import Port
+from proxy.settings_section import Section
 
 
 class EmbeddedSettings(Section):

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from proxy.sql.setting import OUR_SETTINGS, is_closed, is_name
 
@@ -15,12 +15,6 @@ _DSN = re.compile(
 )
 _LAST_PORT = 65535
 _SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the closing NUL
-
-
-class Section(BaseModel):
-    """One table of the configuration file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def _check_dsn(dsn: SecretStr) -> SecretStr:

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from proxy.settings_form import Section
+from proxy.settings_section import Section
 
 
 class TransactionSettings(Section):

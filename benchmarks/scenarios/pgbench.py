@@ -22,18 +22,8 @@ def run_pgbench(
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         script = Path(folder) / "point.sql"
         script.write_text(sql)
-        options: list[str | Path] = [
-            "-n",
-            "-M",
-            protocol,
-            "-c",
-            str(clients),
-            "-j",
-            "1",
-            "-f",
-            script,
-        ]
-        command = [database.bin_dir / "pgbench", *options]
+        command: list[str | Path] = [database.bin_dir / "pgbench", "-n", "-f", script]
+        command += ["-M", protocol, "-c", str(clients), "-j", "2" if clients > 1 else "1"]
         done = subprocess.run(
             [*command, "-T", str(max(1, round(measure_s))), database.dsn],
             capture_output=True,

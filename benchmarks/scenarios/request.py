@@ -11,21 +11,29 @@ from benchmarks.peer import Peer
 from benchmarks.roster import CORE, HELLO, NODE, RECIPE, SIDECAR, TYPED
 from benchmarks.scenarios.pgbench import PROTOCOLS, run_pgbench
 from benchmarks.session import Session
-from benchmarks.statement import Statement, walk_pages, walk_users
+from benchmarks.statement import Statement, select_user, walk_pages, walk_users
 
-WARM_UP_S = 0.5
+_WARM_UP_S = 0.5
+_WARM_UP_QUICK_S = 0.3
 _DIFFERENT = 500  # requests, sent in turn
 _CHECKED = 5
 _MANY_CLIENTS = 16
+_CLIENTS = (1, _MANY_CLIENTS, 64)
+_QUICK_CLIENTS = (_MANY_CLIENTS,)
+_USUAL_BYTES = 500
 _DATABASE_KINDS = (SIDECAR, RECIPE, TYPED, CORE, NODE)
 
 
 def measure_point(session: Session) -> None:
     """One row by its key, at several numbers of clients, and the floors on both sides."""
     users = list(walk_users(_DIFFERENT))
-    with session.run((*_DATABASE_KINDS, HELLO), body_bytes=120) as peers:
-        check_answers([peer for peer in peers if peer.kind is not HELLO], users[:_CHECKED])
-        for clients in (_MANY_CLIENTS,) if session.is_quick else (1, _MANY_CLIENTS, 64):
+    with (
+        session.run(_DATABASE_KINDS) as asked,
+        session.run([HELLO], body_bytes=_size(asked)) as rest,
+    ):
+        check_answers(asked, users[:_CHECKED])
+        peers = [*asked, *rest]
+        for clients in _QUICK_CLIENTS if session.is_quick else _CLIENTS:
             for number in range(session.rounds):
                 for peer in peers:
                     _measure(session, ("point", _name_case(clients)), number, peer, clients, users)
@@ -66,7 +74,8 @@ def _measure(
     asked: Sequence[Statement],
 ) -> None:
     requests = [peer.build_request(peer.kind.query_path, one) for one in asked]
-    load = Load(peer.port, peer.pid, clients, WARM_UP_S, session.measure_s, requests)
+    warm_up_s = _WARM_UP_QUICK_S if session.is_quick else _WARM_UP_S
+    load = Load(peer.port, peer.pid, clients, warm_up_s, session.measure_s, requests)
     session.add(Measure(*place, peer.name, number, asdict(run_load(load))))
 
 
@@ -75,6 +84,11 @@ def _measure_floor(session: Session, number: int, protocol: str, clients: int) -
     if session.takes(name):
         figures = run_pgbench(session.database, protocol, clients, session.measure_s)
         session.add(Measure("point", _name_case(clients), name, number, figures))
+
+
+def _size(peers: Sequence[Peer]) -> int:
+    """Size of the first one's answer."""
+    return next((len(one.ask(one.kind.query_path, select_user(1))) for one in peers), _USUAL_BYTES)
 
 
 def _name_case(clients: int) -> str:

@@ -44,10 +44,28 @@ async def _read(request: web.Request, query_string: list[tuple[str, str]]) -> Qu
             "send a JSON object with Content-Type: application/json, "
             "or a bare statement with Content-Type: application/sql"
         )
-    if query_string:
-        name = query_string[0][0][:SHOWN_NAME]
-        raise InvalidRequest(f"'{name}' can't stand in the query string; put it into the body")
+    _refuse_query_string(query_string)
     return parse_body(await read_body(request))
+
+
+async def read_json(request: web.Request) -> bytes:
+    """Read a JSON body, or none.
+
+    Raises:
+        UnsupportedMediaType: it is something else; and as `read_query`.
+    """
+    _refuse_query_string(read_query_string(request))
+    data = await read_body(request)
+    if data and request.content_type != "application/json":
+        raise UnsupportedMediaType("send a JSON object with Content-Type: application/json")
+    return data
+
+
+def _refuse_query_string(pairs: list[tuple[str, str]]) -> None:
+    for name, _ in pairs:
+        raise InvalidRequest(
+            f"'{name[:SHOWN_NAME]}' can't stand in the query string; put it into the body"
+        )
 
 
 def read_query_string(request: web.Request) -> list[tuple[str, str]]:

@@ -10,8 +10,8 @@ from aiohttp import web
 from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.deadline import Deadline
 from proxy.engine.upstream import Upstream
-from proxy.errors import Draining, ProxyError
-from proxy.keys import COUNTERS, LIFECYCLE, TRANSACTIONS, UPSTREAM
+from proxy.errors import ProxyError
+from proxy.keys import COUNTERS, LIFECYCLE, SAVED, TRANSACTIONS, UPSTREAM
 
 READY_S = 2.0
 
@@ -24,8 +24,7 @@ async def get_startup(request: web.Request) -> web.Response:
 
 async def get_ready(request: web.Request) -> web.Response:
     """Whether a statement can run now, and we aren't draining."""
-    if request.app[LIFECYCLE].is_draining:
-        raise Draining("the service is shutting down")
+    request.app[LIFECYCLE].check()
     await request.app[UPSTREAM].check(Deadline.after(READY_S))
     return _json({"status": "ready"})
 
@@ -48,6 +47,7 @@ async def get_stats(request: web.Request) -> web.Response:
             "requests_running": len(lifecycle.running),
             **_upstream_stats(request.app[UPSTREAM]),
             "transactions": request.app[TRANSACTIONS].gauges(),
+            "named": request.app[SAVED].report(),
             "events": request.app[COUNTERS].snapshot(),
         }
     )

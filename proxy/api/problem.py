@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem documents: docs/reference/errors.md."""
 
+import logging
 from math import ceil
 
 import orjson
@@ -22,19 +23,39 @@ _MEMBERS = (
     "constraint",
     "line",
 )
+_log = logging.getLogger("pgsidecar.request")
 
 
 def problem_response(request: web.Request, error: ProxyError) -> web.Response:
     """Make the answer to a request that failed."""
     response = web.Response(
-        status=error.status, body=build_problem(request, error), content_type=CONTENT_TYPE
+        status=error.status,
+        body=build_problem(request.path, request[EXCHANGE].request_id, error),
+        content_type=CONTENT_TYPE,
     )
-    if error.retry_after_ms is not None:
-        response.headers["Retry-After"] = str(ceil(error.retry_after_ms / 1000))
+    response.headers.update(list_retry(error))
+    allow = error.context.get("allow")
+    if allow is not None:
+        response.headers["Allow"] = str(allow)
     return response
 
 
-def build_problem(request: web.Request, error: ProxyError) -> bytes:
+def list_retry(error: ProxyError) -> dict[str, str]:
+    """List the header that says when to try again, where that helps."""
+    if error.retry_after_ms is None:
+        return {}
+    return {"Retry-After": str(ceil(error.retry_after_ms / 1000))}
+
+
+def describe_bug(request_id: str) -> ProxyError:
+    """Log the exception that nobody expected, and make its error."""
+    fields = {"request_id": request_id}
+    _log.exception("a request failed unexpectedly", extra={"fields": fields})
+    detail = "an internal error; the service's log has more under this request_id"
+    return ProxyError(detail, executed="unknown")
+
+
+def build_problem(path: str, request_id: str, error: ProxyError) -> bytes:
     """Build the problem document."""
     context = error.context
     problem = {
@@ -42,8 +63,8 @@ def build_problem(request: web.Request, error: ProxyError) -> bytes:
         "title": error.code,
         "status": error.status,
         "detail": error.detail,
-        "instance": request.path,
-        "request_id": request[EXCHANGE].request_id,
+        "instance": path,
+        "request_id": request_id,
         **{member: context.get(member) for member in _MEMBERS},
         "phase": error.phase,
         "executed": error.executed,

@@ -5,15 +5,21 @@ from aiohttp import web
 from proxy.api.body import read_query
 from proxy.engine.deadline import Deadline
 from proxy.keys import EXCHANGE, LIMITS, RUNNER
-from proxy.query.models import to_query
+from proxy.query.execute import QueryAnswer
+from proxy.query.models import Query, to_query
 
 
 async def post_query(request: web.Request) -> web.Response:
     """Run one statement; the whole answer comes in one body."""
-    exchange = request[EXCHANGE]
     query = to_query(await read_query(request), request.app[LIMITS])
+    answer = await run_query(request, query)
+    return web.Response(body=answer.body, content_type="application/json")
+
+
+async def run_query(request: web.Request, query: Query) -> QueryAnswer:
+    """Run a query within its request's time, and note how it went."""
+    exchange = request[EXCHANGE]
     deadline = Deadline(exchange.started_at + query.timeout_s)
     answer = await request.app[RUNNER].run(query, deadline)
-    exchange.queue_s, exchange.db_s = answer.queue_s, answer.db_s
-    exchange.encode_s, exchange.row_count = answer.encode_s, answer.row_count
-    return web.Response(body=answer.body, content_type="application/json")
+    exchange.note(answer)
+    return answer

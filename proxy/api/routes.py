@@ -2,9 +2,13 @@
 
 from aiohttp import web
 
+from proxy.api.batch import post_batch
 from proxy.api.copy import leave_body, post_copy
+from proxy.api.describe import post_describe
 from proxy.api.health import get_live, get_ready, get_startup, get_stats
+from proxy.api.named import get_named, get_named_query, post_named_query
 from proxy.api.query import post_query
+from proxy.api.schema import get_schema
 from proxy.api.stream import post_stream
 from proxy.api.transaction import (
     get_transaction,
@@ -18,6 +22,7 @@ from proxy.api.transaction import (
 QUERY_ROUTES = (
     web.post("/v1/query", post_query),
     web.post("/v1/stream", post_stream),
+    web.post("/v1/batch", post_batch),
     web.post("/v1/copy/{table}", post_copy, expect_handler=leave_body),
     web.post("/v1/transactions", post_transaction),
     web.get("/v1/transactions/{id}", get_transaction),
@@ -25,6 +30,11 @@ QUERY_ROUTES = (
     web.post("/v1/transactions/{id}/stream", post_transaction_stream),
     web.post("/v1/transactions/{id}/commit", post_transaction_commit),
     web.post("/v1/transactions/{id}/rollback", post_transaction_rollback),
+    web.get("/v1/named", get_named),
+    web.get("/v1/named/{name}", get_named_query),
+    web.post("/v1/named/{name}", post_named_query),
+    web.post("/v1/describe", post_describe),
+    web.get("/v1/schema", get_schema),
 )
 
 OPERATIONS_ROUTES = (

@@ -7,7 +7,7 @@ from aiohttp import HttpVersion11, web
 from proxy.api.body import read_stream
 from proxy.api.problem import build_problem
 from proxy.api.streamed import StreamedResponse
-from proxy.api.timing import list_timings, set_headers
+from proxy.api.timing import list_headers, list_timings
 from proxy.encoders.stream_format import StreamFormat, StreamWish
 from proxy.engine.deadline import Deadline
 from proxy.errors import HttpVersionTooOld, ProxyError, RequestTimeout
@@ -57,7 +57,7 @@ async def _answer(request: web.Request, stream: RowStream, form: StreamFormat) -
     exchange, counters = request[EXCHANGE], request.app[COUNTERS]
     stall_s = request.app[SETTINGS].limits.stream_stall_s
     response = StreamedResponse(request, form.content_type, stall_s)
-    set_headers(response, exchange, list_timings(exchange))
+    response.headers.update(list_headers(exchange, list_timings(exchange)))
     try:
         await response.prepare(request)
         counters.count(Event.STREAM_STARTED)
@@ -69,7 +69,10 @@ async def _answer(request: web.Request, stream: RowStream, form: StreamFormat) -
         counters.count(Event.STREAM_FAILED)
         if isinstance(error, RequestTimeout):
             counters.count(Event.STREAM_STALLED)
-        await _fail(response, form.fail(build_problem(request, error), stream.row_count))
+        await _fail(
+            response,
+            form.fail(build_problem(request.path, exchange.request_id, error), stream.row_count),
+        )
     except ConnectionError:
         exchange.is_client_gone = True
         response.break_off()

@@ -6,14 +6,12 @@ from dataclasses import asdict
 import orjson
 from aiohttp import web
 
-from proxy.api.body import read_body, read_query, read_query_string
+from proxy.api.body import read_json, read_query
 from proxy.api.stream import answer_stream, read_stream_query
 from proxy.engine.deadline import Deadline
-from proxy.errors import InvalidRequest, UnsupportedMediaType
 from proxy.keys import EXCHANGE, LIMITS, RUNNER, SETTINGS, STREAM_LIMITS, STREAMS, TRANSACTIONS
 from proxy.query.block import EndCommand
 from proxy.query.models import find_timeout_s
-from proxy.query.params import SHOWN_NAME
 from proxy.query.transaction import LEFT, HeldTransaction
 from proxy.query.transaction_body import parse_end, parse_transaction, to_inner_query, to_order
 
@@ -21,7 +19,7 @@ from proxy.query.transaction_body import parse_end, parse_transaction, to_inner_
 async def post_transaction(request: web.Request) -> web.Response:
     """Begin a transaction."""
     limits = request.app[LIMITS]
-    body = parse_transaction(await _read_body(request))
+    body = parse_transaction(await read_json(request))
     order = to_order(body, limits, request.app[SETTINGS].transactions)
     deadline = Deadline(request[EXCHANGE].started_at + limits.timeout_s)
     held = await request.app[TRANSACTIONS].begin(order, deadline)
@@ -73,23 +71,11 @@ async def post_transaction_rollback(request: web.Request) -> web.Response:
 
 
 async def _end(request: web.Request, command: EndCommand) -> web.Response:
-    timeout_s = find_timeout_s(parse_end(await _read_body(request)).timeout_ms, request.app[LIMITS])
+    timeout_s = find_timeout_s(parse_end(await read_json(request)).timeout_ms, request.app[LIMITS])
     deadline = Deadline(request[EXCHANGE].started_at + timeout_s)
     answer = await request.app[TRANSACTIONS].end(request.match_info["id"], command, deadline)
     notices = [asdict(notice) for notice in answer.notices]
     return _json({"command": command.upper(), "notices": notices})
-
-
-async def _read_body(request: web.Request) -> bytes:
-    """Read a JSON body that needn't be there."""
-    for name, _ in read_query_string(request):
-        raise InvalidRequest(
-            f"'{name[:SHOWN_NAME]}' can't stand in the query string; put it into the body"
-        )
-    data = await read_body(request)
-    if data and request.content_type != "application/json":
-        raise UnsupportedMediaType("send a JSON object with Content-Type: application/json")
-    return data
 
 
 def _show(held: HeldTransaction, status: int = 200) -> web.Response:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import orjson
 
@@ -14,8 +14,7 @@ from proxy.sql.types import SqlType
 from proxy.wire.messages import Field
 
 
-@dataclass(frozen=True, slots=True)
-class RowShape:
+class RowShape(NamedTuple):  # part of a key that is hashed with every query
     """How rows are wanted: objects or arrays, which numbers as strings, and what stands around."""
 
     rows: Literal["objects", "arrays"] = "objects"

@@ -1,7 +1,7 @@
 """The formats of a stream: how each begins, goes on, ends well, and fails."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
@@ -75,10 +75,10 @@ def open_format(
 
         return _Arrow(ArrowEncoder(fields, types))
     if wish.format == "json":
-        return _Json(RowEncoder(fields, types, replace(wish.shape, before=b",")))
+        return _Json(RowEncoder(fields, types, wish.shape._replace(before=b",")))
     if wish.is_bare:
-        return _BareNdjson(RowEncoder(fields, types, replace(wish.shape, after=b"\n")))
-    shape = replace(wish.shape, before=b'{"row":', after=b"}\n")
+        return _BareNdjson(RowEncoder(fields, types, wish.shape._replace(after=b"\n")))
+    shape = wish.shape._replace(before=b'{"row":', after=b"}\n")
     return _Ndjson(RowEncoder(fields, types, shape), request_id)
 
 

@@ -66,11 +66,7 @@ class UpstreamConnection:
             UpstreamUnavailable, UpstreamAuth: the upstream can't be reached, or refuses us.
             PoolTimeout: others hold all of the engine's connections.
         """
-        while True:
-            checkout = await check_out(engine)
-            if not await close_if_over(checkout, emit):
-                break
-            await checkout.close()
+        checkout = await check_out_fresh(engine, emit)
         proxied = await checkout.get_raw_connection()
         driver = cast("Driver", proxied.driver_connection)
         try:
@@ -222,6 +218,19 @@ async def check_out(engine: AsyncEngine) -> AsyncConnection:
     """
     with translate_driver_errors():
         return await engine.connect()
+
+
+async def check_out_fresh(engine: AsyncEngine, emit: Emit) -> AsyncConnection:
+    """Check a connection out that is neither over its age nor lost.
+
+    Raises:
+        as `check_out`.
+    """
+    while True:
+        checkout = await check_out(engine)
+        if not await close_if_over(checkout, emit):
+            return checkout
+        await checkout.close()
 
 
 async def close_if_over(checkout: AsyncConnection, emit: Emit) -> bool:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from proxy.wire.copy_feed import CopyFeed
 from proxy.wire.messages import (
     DESCRIBE,
+    DESCRIBE_STATEMENT,
     EXECUTE_ALL,
     FLUSH,
     SYNC,
@@ -47,18 +48,53 @@ def build_flight(
     Up to the Sync all of it is one transaction on one server connection, so `settings` hold for
     this statement alone, in every pool mode.
     """
-    prefixes, end = _transaction_messages(transaction) if transaction else ([], b"")
-    if transaction and transaction.read_only and not transaction.is_block:
-        settings = {**(settings or {}), "transaction_read_only": "on"}
-    if settings:
-        prefixes.append(settings_prefix(settings))
     statement = (
         build_parse(sql, _without_inferred_end(oids)),
         build_bind(values),
         DESCRIBE,
         build_execute(max_rows),
     )
-    return Flight(b"".join((*prefixes, *statement, end, SYNC)), len(prefixes))
+    return _enclose(statement, settings, transaction)
+
+
+class BatchStatement(NamedTuple):
+    """One statement of a batch, to be run once for each of its sets of values."""
+
+    sql: bytes
+    sets: Sequence[Sequence[bytes | None]]
+    oids: Sequence[int]
+
+
+def build_batch_flight(
+    statements: Sequence[BatchStatement],
+    settings: Mapping[str, str],
+    transaction: Transaction | None,
+) -> Flight:
+    """Build the flight of several statements, which one Sync makes one transaction.
+
+    Each is described once, with its first set of values.
+    """
+    messages: list[bytes] = []
+    for statement in statements:
+        messages.append(build_parse(statement.sql, _without_inferred_end(statement.oids)))
+        for number, values in enumerate(statement.sets):
+            messages += (build_bind(values), b"" if number else DESCRIBE, EXECUTE_ALL)
+    flight = _enclose(messages, settings, transaction)
+    return flight._replace(more=sum(len(statement.sets) for statement in statements) - 1)
+
+
+def _enclose(
+    messages: Sequence[bytes],
+    settings: Mapping[str, str] | None,
+    transaction: Transaction | None,
+) -> Flight:
+    """Put around a statement's messages what protects them."""
+    prefixes, end = _transaction_messages(transaction) if transaction else ([], b"")
+    if transaction and transaction.read_only and not transaction.is_block:
+        settings = {**(settings or {}), "transaction_read_only": "on"}
+    if settings:
+        prefixes.append(settings_prefix(settings))
+    return Flight(b"".join((*prefixes, *messages, end, SYNC)), len(prefixes))
 
 
 def build_begin_flight(transaction: Transaction, settings: Mapping[str, str]) -> Flight:
@@ -72,6 +108,13 @@ def build_begin_flight(transaction: Transaction, settings: Mapping[str, str]) ->
 def build_end_flight(command: Literal["commit", "rollback"]) -> Flight:
     """Build the flight that ends an open transaction."""
     return Flight(_command(command) + SYNC)
+
+
+def build_describe_flight(sql: bytes, oids: Sequence[int], settings: Mapping[str, str]) -> Flight:
+    """Build the flight that asks for a statement's parameters and columns, and runs nothing."""
+    prefix = settings_prefix(settings) if settings else b""
+    parse = build_parse(sql, _without_inferred_end(oids))
+    return Flight(b"".join((prefix, parse, DESCRIBE_STATEMENT, SYNC)), int(bool(prefix)))
 
 
 def build_copy_flight(sql: bytes, feed: CopyFeed, settings: Mapping[str, str]) -> Flight:

@@ -39,9 +39,11 @@ class Lease:
         self.waited_s = 0.0
 
     async def __aenter__(self) -> UpstreamConnection:
-        started = perf_counter()
-        self._connection = await self._pool.borrow(self._deadline)
-        self.waited_s = perf_counter() - started
+        self._connection = self._pool.borrow_idle()
+        if self._connection is None:
+            started = perf_counter()
+            self._connection = await self._pool.borrow(self._deadline)
+            self.waited_s = perf_counter() - started
         return self._connection
 
     async def __aexit__(
@@ -111,11 +113,15 @@ class LanePool:
         """
         if self._is_closing:
             raise Draining("the service is shutting down")
-        connection = None if self._waiters else self._take_idle()
-        if connection is None:
-            return await self._wait(deadline)
-        self._emit(Event.LANE_LENT, 0)
-        return self._lend(connection)
+        return self.borrow_idle() or await self._wait(deadline)
+
+    def borrow_idle(self) -> UpstreamConnection | None:
+        """Take a connection that idles, unless others wait for one already."""
+        connection = None if self._waiters or self._is_closing else self._take_idle()
+        if connection is not None:
+            self._emit(Event.LANE_LENT, 0)
+            self._lend(connection)
+        return connection
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Return a borrowed connection, whatever state it is in."""

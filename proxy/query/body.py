@@ -147,7 +147,8 @@ def _explain(reason: str, expected: Mapping[str, str]) -> str:
     """Turn msgspec's reason into a sentence for the caller, with the member's path."""
     if unknown := _UNKNOWN.fullmatch(reason):
         name, path = unknown.groups()
-        return _unknown("member", name, AnswerLimits.__struct_fields__ if path else expected)
+        inner = AnswerLimits.__struct_fields__ if path == "limits" else (*EXPECTED, "param_sets")
+        return _unknown("member", name, inner if path else expected)
     if reason == "Object missing required field `sql`":
         return "the member 'sql' is missing; it holds the statement"
     if path := _PATH.search(reason):

@@ -98,23 +98,28 @@ class QueryRunner:
         answer = await _fly(connected, connection, query, rows, deadline)
         check_answer(answer, query)
         check_limits(rows, query)
-        key = (connected.catalogue, rows.description or NO_COLUMNS, query.shape)
-        encoder = await self._find_encoder(connection, key, deadline)
+        encoder = await self.find_encoder(connected, connection, rows, query, deadline)
         return _Landed(answer, rows, encoder, started, perf_counter() - started)
 
-    async def _find_encoder(
-        self, connection: UpstreamConnection, key: EncoderKey, deadline: Deadline
+    async def find_encoder(
+        self,
+        connected: Connected,
+        connection: UpstreamConnection,
+        rows: RowBuffer,
+        query: Query,
+        deadline: Deadline,
     ) -> AnswerEncoder:
         """Find the encoder for a description; its very bytes are the key, so it's never stale."""
+        catalogue, description = connected.catalogue, rows.description or NO_COLUMNS
+        key = (catalogue, description, query.shape)
         encoder = self._encoders.get(key)
         if encoder is not None:
             self._encoders.move_to_end(key)
             return encoder
-        catalogue, description, shape = key
         fields = parse_row_description(description)
         oids = {field.type_oid for field in fields}
         await catalogue.learn(connection, oids, deadline)
-        encoder = AnswerEncoder(fields, catalogue.types, shape)
+        encoder = AnswerEncoder(fields, catalogue.types, query.shape)
         if oids <= catalogue.types.keys():
             self._encoders[key] = encoder
             if len(self._encoders) > ENCODERS:
@@ -189,5 +194,5 @@ def describe_outcome(answer: Answer, rows: RowBuffer, elapsed_s: float) -> Outco
         command=command,
         truncated=rows.exceeded is not None,
         notices=answer.notices,
-        elapsed_ms=round(elapsed_s * 1000, 3),
+        elapsed_ms=int(elapsed_s * 1e6) / 1000,  # round() takes ten times as long
     )

@@ -1,9 +1,14 @@
 """A query as the flight that carries it to this upstream."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from proxy.engine.deadline import Deadline
-from proxy.engine.flight import Transaction, build_flight
+from proxy.engine.flight import (
+    BatchStatement,
+    Transaction,
+    build_batch_flight,
+    build_flight,
+)
 from proxy.engine.upstream import Connected
 from proxy.query.models import Query
 from proxy.wire.messages import Flight
@@ -28,16 +33,31 @@ def build_query_flight(connected: Connected, query: Query, deadline: Deadline) -
     )
 
 
+def build_batch(
+    connected: Connected, statements: Sequence[Sequence[Query]], deadline: Deadline
+) -> Flight:
+    """Build the flight of statements with the same options; each is a query per set of values."""
+    first = statements[0][0]
+    return build_batch_flight(
+        [
+            BatchStatement(sets[0].sql, [query.values for query in sets], sets[0].oids)
+            for sets in statements
+        ],
+        list_settings(connected, first.settings, first.role, deadline),
+        _transaction(connected, first),
+    )
+
+
 def list_settings(
     connected: Connected, wanted: Mapping[str, str], role: str | None, deadline: Deadline
 ) -> dict[str, str]:
     """List what travels in front of a statement: the configured settings, and a request's own."""
+    if not (wanted or role or connected.plan.flight):
+        return {}
     settings = {**connected.plan.flight, **wanted}
     configured_role = settings.pop("role", None)
     if role := role or configured_role:
         settings["role"] = role  # the last one, since it may not be allowed to set the others
-    if not settings:
-        return {}
     backstop_ms = round((deadline.remaining_s() + BACKSTOP_S) * 1000)
     return {"statement_timeout": str(backstop_ms), **settings}  # the last one wins
 

@@ -22,10 +22,7 @@ def check_query(query: Query, profile: UpstreamProfile, plan: SessionPlan) -> No
         NeedsSession, NeedsBareFlight, NeedsTransactions: see docs/reference/errors.md.
     """
     statement = query.statement
-    if statement.is_empty:
-        raise InvalidRequest("sql holds no statement")
-    if not statement.is_single:
-        raise InvalidRequest("sql holds more than one statement; send one per request")
+    check_single(statement)
     if query.in_transaction:
         _check_inside(statement)
         return
@@ -75,6 +72,14 @@ def _check_inside(statement: Statement) -> None:
         raise NeedsBareFlight(
             f"{word} can't run in a transaction; send it to /v1/query, outside of this one"
         )
+
+
+def check_single(statement: Statement) -> None:
+    """Raise InvalidRequest for no statement, or several."""
+    if statement.is_empty:
+        raise InvalidRequest("sql holds no statement")
+    if not statement.is_single:
+        raise InvalidRequest("sql holds more than one statement; send one per request")
 
 
 def _check_options(query: Query, profile: UpstreamProfile) -> None:

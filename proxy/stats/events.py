@@ -29,6 +29,9 @@ class Event(StrEnum):
     TRANSACTION_COMMITTED = "transaction_committed"  # seconds that it was open
     TRANSACTION_ROLLED_BACK = "transaction_rolled_back"  # seconds, lost ones too
     TRANSACTION_EXPIRED = "transaction_expired"  # seconds
+    NAMED_RELOADED = "named_reloaded"  # files of saved queries had changed
+    NAMED_REFUSED = "named_refused"  # a file of them that can't be used
+    NOT_MODIFIED = "not_modified"  # 304: the client has the answer
     CLIENT_DISCONNECTED = "client_disconnected"
     ROWS_SENT = "rows_sent"  # rows
     ROWS_LOADED = "rows_loaded"  # rows of a COPY

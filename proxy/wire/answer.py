@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from proxy.wire.copy_feed import CopyFeed
-from proxy.wire.messages import DATA_ROW, HEADER_BYTES, INT4, ServerMessage, parse_server_message
+from proxy.wire.messages import (
+    DATA_ROW,
+    HEADER_BYTES,
+    INT4,
+    ServerMessage,
+    parse_parameter_description,
+    parse_server_message,
+)
 
 MAX_NOTICES = 20  # one DO block can raise thousands
 
@@ -54,12 +61,15 @@ class Answer:
     sink: RowSink
     prefixes: int = 0  # row-less statements still to come before the one with a Describe
     feed: CopyFeed | None = None  # of a COPY … FROM STDIN that has data
+    more: int = 0  # statements of a batch still to come before the last one
+    tags: list[bytes] = field(default_factory=list)  # of those that have come
     status: Literal["I", "T", "E"] = "I"  # idle, in a transaction, in a failed transaction
     error: ServerMessage | None = None
     is_prefix_error: bool = False  # raised by the settings, before the statement was looked at
     is_commit_error: bool = False  # raised after the statement's tag
     tag: bytes | None = None
     end_tag: bytes | None = None  # of the COMMIT or ROLLBACK behind the statement
+    parameter_oids: tuple[int, ...] = ()  # of a statement that was to be described
     is_empty: bool = False
     is_suspended: bool = False  # the row limit of Execute was reached
     copy: Literal["in", "out"] | None = None  # data that a COPY waits for, or sends
@@ -73,6 +83,10 @@ class Answer:
     def on_nothing(self, message: bytes) -> None:
         """Pass over what carries no news: ParseComplete, BindComplete, data of a COPY."""
 
+    def on_parameters(self, message: bytes) -> None:
+        """ParameterDescription."""
+        self.parameter_oids = parse_parameter_description(message[HEADER_BYTES:])
+
     def on_description(self, message: bytes) -> None:
         """RowDescription."""
         self.sink.describe(message[HEADER_BYTES:])
@@ -85,6 +99,9 @@ class Answer:
         """CommandComplete of a prefix, of the statement, or of what ends its transaction."""
         if self.prefixes:
             self.prefixes -= 1
+        elif self.more:
+            self.more -= 1
+            self.tags.append(message[HEADER_BYTES:])
         elif not self.is_over:
             self.tag = message[HEADER_BYTES:]
         else:
@@ -122,6 +139,7 @@ HANDLERS: dict[int, Callable[[Answer, bytes], None]] = {
     ord("1"): Answer.on_nothing,
     ord("2"): Answer.on_nothing,
     ord("3"): Answer.on_nothing,
+    ord("t"): Answer.on_parameters,
     ord("T"): Answer.on_description,
     ord("n"): Answer.on_no_data,
     ord("C"): Answer.on_complete,

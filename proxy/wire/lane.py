@@ -81,7 +81,7 @@ class Lane(asyncio.Protocol):
             future.set_exception(ConnectionLost(self._answer.error))
             return future
         self._future = future
-        self._answer = Answer(sink, flight.prefixes, flight.feed)
+        self._answer = Answer(sink, flight.prefixes, flight.feed, flight.more)
         if flight.feed is not None:
             flight.feed.attach(self._transport)
         self._transport.write(flight.data)

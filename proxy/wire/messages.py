@@ -7,7 +7,7 @@ Source: PostgreSQL documentation, "Frontend/Backend Protocol", chapters "Message
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from struct import Struct, pack
+from struct import Struct, pack, unpack_from
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ HEADER_BYTES = 5  # type byte and length
 NULL = b"\xff\xff\xff\xff"
 
 DESCRIBE = b"D\0\0\0\x06P\0"
+DESCRIBE_STATEMENT = b"D\0\0\0\x06S\0"
 SYNC = b"S\0\0\0\x04"
 FLUSH = b"H\0\0\0\x04"
 COPY_DONE = b"c\0\0\0\x04"
@@ -47,12 +48,14 @@ class Flight(NamedTuple):
     """Messages that travel in one piece and end in one ReadyForQuery.
 
     `prefixes` is the number of row-less statements before the one with a Describe. The flight of a
-    COPY … FROM STDIN ends in a Flush, and `feed` brings the data and the Sync.
+    COPY … FROM STDIN ends in a Flush, and `feed` brings the data and the Sync. In a batch `more`
+    statements come before the last one.
     """
 
     data: bytes
     prefixes: int = 0
     feed: "CopyFeed | None" = None
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,12 @@ def parse_row_description(body: bytes) -> tuple[Field, ...]:
         fields.append(Field(name, table_oid & 0xFFFFFFFF, column, type_oid & 0xFFFFFFFF, *rest))
         position = end + 1 + _FIELD.size
     return tuple(fields)
+
+
+def parse_parameter_description(body: bytes) -> tuple[int, ...]:
+    """Parse the body of a ParameterDescription: the type's OID of each parameter."""
+    (count,) = _UINT2.unpack_from(body)
+    return unpack_from(f"!{count}I", body, _UINT2.size)
 
 
 def parse_server_message(body: bytes) -> ServerMessage:

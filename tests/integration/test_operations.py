@@ -53,7 +53,7 @@ async def test_statistics_show_pool_upstream_and_events(client: Client, upstream
     stats = (await client.operations("/stats")).json
     assert stats.keys() == {
         *("version", "uptime_s", "state", "rows", "requests_running"),
-        *("upstream", "session", "pool", "transactions", "events"),
+        *("upstream", "session", "pool", "transactions", "named", "events"),
     }
     assert stats["state"] == "running"
     assert stats["requests_running"] == 1  # this one

@@ -13,6 +13,7 @@ from proxy.engine.lease import LanePool, PoolLimits
 from proxy.engine.profile import UpstreamProfile
 from proxy.engine.sqlstate import _STATEMENT
 from proxy.errors import ProxyError
+from proxy.query.batch_body import EXPECTED_BATCH
 from proxy.query.body import EXPECTED, AnswerLimits
 from proxy.query.transaction_body import EXPECTED_TRANSACTION
 from proxy.stats.events import Event
@@ -66,6 +67,7 @@ def test_every_member_of_a_request_is_described():
     members = {
         *EXPECTED,
         *EXPECTED_TRANSACTION,
+        *EXPECTED_BATCH,
         *(f"limits.{name}" for name in AnswerLimits.__struct_fields__),
     }
     assert members - {"limits"} <= read_first_cells("reference/api.md").keys()

@@ -168,7 +168,7 @@ def test_close_gives_a_blocked_reader_up(pipe, monkeypatch):
     monkeypatch.setattr(log, "_CLOSE_DEADLINE_S", 0.1)
     handler = LineHandler(pipe[1], capacity=10)
     # so many in a row that the writer can't just be slow
-    wait_until(lambda: handler.handle(make_record("x" * 10_000)) and handler._dropped >= 20)
+    wait_until(lambda: handler.handle(make_record("x" * 10_000)) and handler.dropped >= 20)
     handler.close()
     assert handler._writer.is_alive()
     os.close(pipe[0])
@@ -205,3 +205,36 @@ logging.getLogger("pgsidecar").warning("seen")
     (line,) = done.stdout.splitlines()
     assert line.startswith(start)
     assert "seen" in line
+
+
+def test_the_line_of_a_request_is_the_same_past_the_logging_module(pipe, monkeypatch):
+    reader, writer = pipe
+    fields = {"request_id": "r1", "status": 200, "total_ms": 1.5}
+    written = []
+    for has_another in (False, True):
+        handler = LineHandler(writer, capacity=10)
+        handler.setFormatter(JsonFormatter())
+        others = [logging.NullHandler()] if has_another else []
+        monkeypatch.setattr(logging.getLogger(), "handlers", [handler, *others])
+        monkeypatch.setattr(logging.getLogger(log.REQUEST_LOGGER), "level", logging.INFO)
+        log.open_request_log()(fields)
+        handler.close()
+        line = json.loads(os.read(reader, 1000))
+        written.append({**line, "ts": len(line["ts"])})
+    assert written[0] == written[1]
+    assert list(written[0]) == [
+        *("ts", "level", "logger", "msg"),
+        *("request_id", "status", "total_ms"),
+    ]
+
+
+def test_the_line_of_a_request_counts_the_dropped(pipe, monkeypatch):
+    reader, writer = pipe
+    handler = LineHandler(writer, capacity=10)
+    handler.setFormatter(JsonFormatter())
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    monkeypatch.setattr(logging.getLogger(log.REQUEST_LOGGER), "level", logging.INFO)
+    handler.dropped = 7
+    log.open_request_log()({"status": 200})
+    handler.close()
+    assert json.loads(os.read(reader, 1000))["dropped"] == 7

@@ -171,3 +171,9 @@ def test_closed_setting_in_the_allow_list_is_refused_by_name(pattern):
 
 def test_infinite_and_undefined_times_are_out_of_bounds():
     assert len(mistakes(pool={"checkout_timeout_s": "inf", "max_age_s": "nan"})) == 2
+
+
+def test_saved_queries_alone_need_their_directory():
+    (message,) = mistakes(sql={"mode": "named"})
+    assert "set sql.named_dir to their directory" in message
+    assert Settings(sql={"mode": "named", "named_dir": "/queries"}).sql.mode == "named"

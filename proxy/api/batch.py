@@ -1,0 +1,42 @@
+"""POST /v1/batch"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import orjson
+from aiohttp import web
+
+from proxy.api.body import read_json
+from proxy.api.problem import build_problem
+from proxy.engine.deadline import Deadline
+from proxy.errors import ProxyError
+from proxy.keys import BATCHES, EXCHANGE, LIMITS, SETTINGS
+from proxy.query.batch_body import parse_batch, to_batch
+
+
+async def post_batch(request: web.Request) -> web.Response:
+    """Run several statements, in one flight or each on its own."""
+    exchange = request[EXCHANGE]
+    max_statements = request.app[SETTINGS].limits.batch_statements
+    batch = to_batch(parse_batch(await read_json(request)), request.app[LIMITS], max_statements)
+    deadline = Deadline(exchange.started_at + batch.first.timeout_s)
+    answer = await request.app[BATCHES].run(batch, deadline)
+    exchange.queue_s, exchange.db_s = answer.queue_s, answer.db_s
+    exchange.row_count = answer.row_count
+    tail = {
+        "notices": [asdict(notice) for notice in answer.notices],
+        "elapsed_ms": int(answer.db_s * 1e6) / 1000,
+    }
+    results = b",".join(_list_results(request, answer.results))
+    body = b'{"results":[' + results + b"]," + orjson.dumps(tail)[1:]
+    return web.Response(body=body, content_type="application/json")
+
+
+def _list_results(request: web.Request, results: Sequence[bytes | ProxyError]) -> list[bytes]:
+    request_id = request[EXCHANGE].request_id
+    return [
+        result
+        if isinstance(result, bytes)
+        else b'{"error":' + build_problem(request.path, request_id, result) + b"}"
+        for result in results
+    ]

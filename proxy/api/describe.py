@@ -1,0 +1,22 @@
+"""POST /v1/describe"""
+
+from aiohttp import web
+
+from proxy.api.body import read_body
+from proxy.engine.deadline import Deadline
+from proxy.errors import UnsupportedMediaType
+from proxy.keys import DESCRIBER, EXCHANGE, LIMITS
+from proxy.query.describe import parse_describe_body, to_inquiry
+
+
+async def post_describe(request: web.Request) -> web.Response:
+    """Say what a statement takes and returns; it isn't run."""
+    exchange = request[EXCHANGE]
+    if request.content_type != "application/json":
+        raise UnsupportedMediaType("send a JSON object with Content-Type: application/json")
+    body = parse_describe_body(await read_body(request))
+    inquiry = to_inquiry(body, request.app[LIMITS])
+    deadline = Deadline(exchange.started_at + inquiry.query.timeout_s)
+    answer = await request.app[DESCRIBER].run(inquiry, deadline)
+    exchange.queue_s, exchange.db_s = answer.queue_s, answer.db_s
+    return web.Response(body=answer.body, content_type="application/json")
