@@ -86,9 +86,10 @@ async def drain(service: Service, timeout_s: float, force: asyncio.Event) -> Non
 
 async def _finish_work(service: Service) -> None:
     """Wait until nothing is in hand; between its requests an open transaction is."""
-    while service.lifecycle.running or not service.transactions.none_open.is_set():
-        await service.lifecycle.idle.wait()
-        await service.transactions.none_open.wait()
+    idle, none_open = service.lifecycle.idle, service.transactions.none_open
+    while not (idle.is_set() and none_open.is_set()):
+        await idle.wait()
+        await none_open.wait()
 
 
 @asynccontextmanager

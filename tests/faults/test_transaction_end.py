@@ -190,6 +190,18 @@ async def test_a_client_that_goes_away_in_a_stream_ends_it(upstream, table):
         await assert_rolled_back(client, upstream, table)
 
 
+async def test_a_client_that_goes_away_before_the_last_of_a_row_ends_it(upstream, table):
+    """The server has ended the statement by then."""
+    async with run_client(upstream, pool=POOL) as client:
+        transaction = await begin_with_row(client, table)
+        async with aiohttp.ClientSession(read_bufsize=1024) as session:
+            url = client.service.url + f"{transaction.path}/stream"
+            async with session.post(url, json={"sql": "select repeat('x', 30000000)"}) as response:
+                await response.content.readany()
+        assert "a client went away" in (await wait_for_end(transaction))["detail"]
+        await assert_rolled_back(client, upstream, table)
+
+
 async def test_a_client_that_goes_away_before_it_has_begun_leaves_nothing(upstream):
     async with TcpProxy("127.0.0.1", upstream.port) as way:
         dsn = f"postgresql://app@127.0.0.1:{way.port}/app"
@@ -207,6 +219,26 @@ async def test_a_client_that_goes_away_before_it_has_begun_leaves_nothing(upstre
             await assert_nothing_left(client, upstream)
             gauges = (await client.operations("/stats")).json["transactions"]
             assert gauges["open"] == 0
+
+
+async def test_a_connection_that_is_lost_at_the_beginning_is_replaced(upstream):
+    async with TcpProxy("127.0.0.1", upstream.port) as way:
+        dsn = f"postgresql://app@127.0.0.1:{way.port}/app"
+        async with run_client(dsn, pool=POOL) as client:
+            assert await client.value("select 1") == 1
+            way.stall()
+            beginning = asyncio.create_task(begin(client))
+
+            async def is_lent() -> bool:
+                return (await client.pool())["in_use"] == 1
+
+            await poll(is_lent, "it doesn't begin")
+            way.cut()
+            way.resume()
+            begun = await beginning
+            assert begun.status == 201
+            await Transaction(client, begun).rollback()
+            await assert_nothing_left(client, upstream)
 
 
 async def test_a_connection_that_was_lost_before_is_replaced_at_the_beginning(upstream):

@@ -1,10 +1,15 @@
 """Deadlines of open transactions, and of their statements; what is remembered of them."""
 
+import asyncio
+
 import pytest
 
+from proxy.engine import connection
 from proxy.query import transaction_book
+from proxy.wire.cancel import cancel_statement
 from tests.fixtures.load import open_table
 from tests.fixtures.service import (
+    Client,
     assert_nothing_left,
     poll,
     run_client,
@@ -83,15 +88,37 @@ async def test_a_statements_own_deadline_leaves_a_failed_transaction(upstream, t
         await assert_nothing_left(client, upstream)
 
 
-async def test_the_cancel_of_one_statement_never_hits_the_next(upstream):
+async def cancel_slowly(lane) -> None:
+    """Have the cancel arrive when the statement has ended, as a slow network does."""
+    await asyncio.sleep(0.08)
+    await cancel_statement(lane)
+
+
+async def meet_late_cancel(client: Client, monkeypatch) -> int:
+    """Run a statement that ends while its cancel is on its way; returns the next one's status."""
+    monkeypatch.setattr(connection, "cancel_statement", cancel_slowly)
+    transaction = await Transaction.begin(client)
+    assert (await transaction.query("select pg_sleep(0.05)", timeout_ms=20)).status == 200
+    status = (await transaction.query("select pg_sleep(0.2)")).status
+    await transaction.rollback()
+    return status
+
+
+async def test_the_cancel_of_one_statement_never_hits_the_next(upstream, monkeypatch):
     async with run_client(upstream, pool=POOL) as client:
-        transaction = await Transaction.begin(client)
-        await transaction.query("savepoint one")
-        for _ in range(20):
-            assert (await transaction.query(SLEEP, timeout_ms=5)).status == 504
-            assert (await transaction.query("rollback to one")).status == 200
-            assert await transaction.value("select pg_sleep(0.01), 1") == ""
-        assert (await transaction.commit()).status == 200
+        assert await meet_late_cancel(client, monkeypatch) == 200
+        await assert_nothing_left(client, upstream)
+
+
+async def test_the_next_one_dies_where_nobody_waits_for_the_cancel(upstream, monkeypatch):
+    """The twin of the test above."""
+
+    async def go_on(_connection) -> bool:
+        return True
+
+    monkeypatch.setattr(connection.UpstreamConnection, "regain", go_on)
+    async with run_client(upstream, pool=POOL) as client:
+        assert await meet_late_cancel(client, monkeypatch) == 504
         await assert_nothing_left(client, upstream)
 
 

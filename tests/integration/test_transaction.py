@@ -82,7 +82,8 @@ async def test_ids_differ(client):
 
 async def test_a_transaction_begins_in_one_flight_and_each_statement_is_one(upstream, notes):
     options = {"isolation": "serializable", "read_only": True, "role": "clerk"}
-    async with run_wired(upstream, session=SESSION) as wired:
+    session = {**SESSION, "settings": {"app.y": "1"}}  # which a shared pool gets in the flight
+    async with run_wired(upstream, session=session) as wired:
         mark = wired.wire.mark()
         begun = await Transaction.begin(wired.client, settings={"app.x": "1"}, **options)
         await begun.query("select 1")

@@ -1,5 +1,7 @@
 """What statements do in a transaction that stays open, and which ones it takes."""
 
+import asyncio
+
 import pytest
 
 from tests.fixtures.load import open_table
@@ -210,6 +212,26 @@ async def test_a_serialization_failure_concerns_the_whole_transaction(client, ta
     assert (problem["sqlstate"], problem["executed"]) == ("40001", "no")
     assert problem["retryable"] is False  # the same request again would be 25P02
     await one.rollback()
+
+
+async def test_a_serialization_failure_at_the_commit_is_one_of_the_commit(client, table):
+    await client.rows(f"insert into {table} values (1), (2)")
+    one, other = [await Transaction.begin(client, isolation="serializable") for _ in range(2)]
+    for transaction, id_ in ((one, 1), (other, 2)):
+        await transaction.value(f"select count(*) from {table}")
+        await transaction.query(f"update {table} set id = id + 10 where id = $1", id_)
+    assert (await one.commit()).status == 200
+    problem = (await other.commit()).json
+    assert (problem["sqlstate"], problem["phase"]) == ("40001", "commit")
+    assert (problem["executed"], problem["retryable"]) == ("no", False)
+
+
+async def test_a_request_that_is_cancelled_between_two_flights_ends_it(client):
+    transaction = await Transaction.begin(client)
+    with pytest.raises(asyncio.CancelledError):
+        async with client.service.transactions.use(transaction.begun.json["id"]):
+            raise asyncio.CancelledError
+    assert "a client went away" in (await transaction.state()).json["detail"]
 
 
 async def test_a_stream_runs_inside(client, table):
