@@ -134,8 +134,7 @@ class BatchRunner:
         except ProxyError:
             rows.give_back()
             raise
-        notices = () if order.is_alone else answer.notices
-        return BatchAnswer(results, notices, rows.row_count, lease.waited_s, db_s)
+        return BatchAnswer(results, answer.notices, rows.row_count, lease.waited_s, db_s)
 
 
 def _allow(batch: Batch) -> Allowance:

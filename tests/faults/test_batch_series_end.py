@@ -85,3 +85,19 @@ async def test_a_lost_connection_is_the_failure_of_its_statement_alone(client, u
         await observer.execute("select pg_terminate_backend($1)", pid)
     assert [end and end[1] for end in list_ends(await task)] == [None, "unknown", None]
     assert await count(client, table) == 2
+
+
+async def test_nothing_is_sent_after_a_wait_beyond_the_deadline(upstream, table):
+    async with run_client(upstream, pool={"size": 1, "overflow": 0}) as client:
+        slow, _ = await start(client, upstream, SLOW)
+        insert = f"insert into {table} values (1)"
+        reply = await batch(client, *[insert] * 3, mode="separate", timeout_ms=200)
+        assert list_ends(reply) == [("pool_timeout", "no"), *[("deadline_exceeded", "no")] * 2]
+        slow.cancel()
+        await asyncio.wait([slow])
+        await assert_nothing_left(client, upstream)
+
+
+async def test_what_may_have_committed_on_its_way_is_told_at_the_deadline(client):
+    reply = await batch(client, "do $$ begin perform pg_sleep(10); end $$", timeout_ms=200)
+    assert (reply.json["title"], reply.json["executed"]) == ("deadline_exceeded", "unknown")

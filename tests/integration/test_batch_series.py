@@ -8,6 +8,7 @@ from tests.fixtures.service import assert_nothing_left, run_client
 
 pytestmark = pytest.mark.matrix
 MODES = pytest.mark.parametrize("mode", ["separate", "parallel"])
+NOT_UTF8 = ("select set_config('client_encoding', 'LATIN1', true)", "select chr(233)")
 TWO = "select generate_series(1, 2) as n"
 
 
@@ -120,3 +121,15 @@ async def test_options_hold_for_each_statement(client, table):
 async def test_more_statements_at_once_than_connections_wait_for_them(client):
     reply = await batch(client, *["select 1"] * 20, mode="parallel")
     assert list_outcomes(reply) == [1] * 20
+
+
+async def test_a_result_that_can_not_be_encoded_has_been_executed(client):
+    problem = (await batch(client, *NOT_UTF8)).json
+    assert (problem["title"], problem["statement_index"]) == ("encoding_failed", 1)
+    assert problem["executed"] == "yes"
+
+
+@pytest.mark.blocks
+async def test_a_result_of_a_dry_run_that_can_not_be_encoded_has_not(client):
+    problem = (await batch(client, *NOT_UTF8, dry_run=True)).json
+    assert (problem["title"], problem["executed"]) == ("encoding_failed", "no")
