@@ -86,7 +86,9 @@ class Applications:
         app[LIMITS], app[STREAM_LIMITS] = self._limits, _stream_limits(settings)
         app[RUNNER], app[TRANSACTIONS] = self._runner, parts.transactions
         app[STREAMS] = StreamRunner(upstream, parts.counters.count)
-        app[BATCHES] = BatchRunner(upstream, self._runner, settings.limits.batch_parallel)
+        app[BATCHES] = BatchRunner(
+            upstream, self._runner, settings.limits.batch_parallel, parts.counters.count
+        )
         app[COPIES] = CopyRunner(upstream, settings.limits.body_bytes)
         app[SAVED], app[SCHEMAS] = parts.saved, parts.schemas
         app[DESCRIBER] = DescribeRunner(upstream)

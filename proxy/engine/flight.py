@@ -67,8 +67,8 @@ class BatchStatement(NamedTuple):
 
 def build_batch_flight(
     statements: Sequence[BatchStatement],
-    settings: Mapping[str, str],
-    transaction: Transaction | None,
+    settings: Mapping[str, str] | None = None,
+    transaction: Transaction | None = None,
 ) -> Flight:
     """Build the flight of several statements, which one Sync makes one transaction.
 

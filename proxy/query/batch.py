@@ -1,8 +1,9 @@
 """Several statements of one request: in one flight, or each on its own."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from itertools import islice, repeat
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate, islice
 from random import uniform
 from time import perf_counter
 from typing import NamedTuple
@@ -10,7 +11,9 @@ from typing import NamedTuple
 import orjson
 
 from proxy.encoders.json_rows import AnswerEncoder, Outcome
+from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
+from proxy.engine.flight import BatchStatement
 from proxy.engine.upstream import Connected, Upstream
 from proxy.errors import (
     EncodingFailed,
@@ -20,37 +23,43 @@ from proxy.errors import (
     StatementNotAllowed,
 )
 from proxy.query.batch_body import Batch, Statement
-from proxy.query.batch_rows import BatchRows
+from proxy.query.batch_rows import Allowance, BatchRows
+from proxy.query.batch_series import BatchAnswer, Series
 from proxy.query.buffer import RowBuffer
-from proxy.query.execute import QueryRunner, was_never_sent
+from proxy.query.execute import QueryRunner, cancel_at_limit, was_never_sent
 from proxy.query.flight import build_batch
 from proxy.query.guard import check_query
 from proxy.query.models import Query
-from proxy.query.verdict import check_answer, correct_executed, too_large
+from proxy.query.verdict import check_answer, check_limits, correct_executed, too_large
+from proxy.stats.events import Emit, Event
 from proxy.wire.answer import Answer
-from proxy.wire.messages import ServerMessage, parse_tag
+from proxy.wire.messages import parse_tag
 
 RETRY_S = 0.02  # before the first retry, twice as long before each other; half of it at random
 _CONFLICTS = frozenset({"40001", "40P01"})
 
 
-class BatchAnswer(NamedTuple):
-    """A JSON document, or an error, per statement, and what is said of them all."""
+class _Order(NamedTuple):
+    """Statements that are one transaction."""
 
-    results: Sequence[bytes | ProxyError]
-    notices: Sequence[ServerMessage]
-    row_count: int
-    queue_s: float
-    db_s: float
+    statements: Sequence[Statement]
+    left: Allowance
+    deadline: Deadline
+    is_alone: bool = False  # a statement that has time and notices of its own
+
+    @property
+    def first(self) -> Query:
+        return self.statements[0].query
 
 
 class BatchRunner:
     """Runs batches on the upstream's lanes; `parallel` statements of one at the same time."""
 
-    def __init__(self, upstream: Upstream, queries: QueryRunner, parallel: int) -> None:
+    def __init__(self, upstream: Upstream, queries: QueryRunner, parallel: int, emit: Emit) -> None:
         self._upstream = upstream
         self._queries = queries
         self._parallel = parallel
+        self._emit = emit
 
     async def run(self, batch: Batch, deadline: Deadline) -> BatchAnswer:
         """Run a batch in the mode that it asks for.
@@ -61,97 +70,105 @@ class BatchRunner:
         """
         if batch.mode == "atomic":
             return await self._run_again(batch, deadline)
-        width = self._parallel if batch.mode == "parallel" else 1
-        room = asyncio.Semaphore(width)
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._run_alone(statement, room, deadline))
-                for statement in batch.statements
-            ]
-        answers = [task.result() for task in tasks]
+        left = _allow(batch)
+
+        async def run_one(statement: Statement) -> BatchAnswer:
+            return await self._run_whole(_Order((statement,), left, deadline, is_alone=True))
+
+        is_parallel = batch.mode == "parallel"
+        started = perf_counter()
+        answers = await Series(run_one, deadline).run(
+            batch.statements, self._parallel if is_parallel else 1
+        )
+        waits = [answer.queue_s for answer in answers]
+        queue_s = max(waits) if is_parallel else sum(waits)
         return BatchAnswer(
             results=[result for answer in answers for result in answer.results],
-            notices=[notice for answer in answers for notice in answer.notices],
+            notices=(),
             row_count=sum(answer.row_count for answer in answers),
-            queue_s=sum(answer.queue_s for answer in answers),
-            db_s=sum(answer.db_s for answer in answers),
+            queue_s=queue_s,
+            db_s=perf_counter() - started - queue_s,
         )
-
-    async def _run_alone(
-        self, statement: Statement, room: asyncio.Semaphore, deadline: Deadline
-    ) -> BatchAnswer:
-        """Run one statement as a transaction of its own; its error is its result."""
-        async with room:
-            try:
-                return await self._run_whole((statement,), deadline)
-            except ProxyError as error:
-                error.context.pop("statement_index", None)
-                return BatchAnswer([error], [], 0, 0.0, 0.0)
 
     async def _run_again(self, batch: Batch, deadline: Deadline) -> BatchAnswer:
         """Run it, and again after a conflict with others, as often as it's allowed to."""
         for attempt in range(batch.retry):
             try:
-                return await self._run_whole(batch.statements, deadline)
+                return await self._run_whole(_Order(batch.statements, _allow(batch), deadline))
             except SqlError as error:
                 if error.context.get("sqlstate") not in _CONFLICTS or error.executed != "no":
                     raise
                 wait_s = RETRY_S * 2**attempt * uniform(0.5, 1)  # noqa: S311  # no secret
                 if wait_s > deadline.remaining_s():
                     raise
+                self._emit(Event.BATCH_RETRIED, 1)
                 await asyncio.sleep(wait_s)
-        return await self._run_whole(batch.statements, deadline)
+        return await self._run_whole(_Order(batch.statements, _allow(batch), deadline))
 
-    async def _run_whole(self, statements: Sequence[Statement], deadline: Deadline) -> BatchAnswer:
+    async def _run_whole(self, order: _Order) -> BatchAnswer:
         """Run statements as one transaction; once more where nothing had been sent."""
         connected = self._upstream.connected
-        _check(statements, connected)
+        _check(order.statements, connected)
         try:
-            return await self._fly(connected, statements, deadline)
+            return await self._run_once(connected, order)
         except ProxyError as error:
             if not was_never_sent(error):
                 raise
-        return await self._fly(connected, statements, deadline)
+        return await self._run_once(connected, order)
 
-    async def _fly(
-        self, connected: Connected, statements: Sequence[Statement], deadline: Deadline
-    ) -> BatchAnswer:
-        first = statements[0].queries[0]
-        rows = BatchRows(first.max_rows, first.max_bytes)
-        lease = connected.lanes.lease(deadline)
-        async with lease as connection:
-            started = perf_counter()
-            sets = [statement.queries for statement in statements]
-            flight = build_batch(connected, sets, deadline)
-            try:
-                answer = await connection.run(flight, rows, deadline)
-            except ProxyError as error:
-                correct_executed(error, first)
-                raise
-            _judge(answer, statements, rows)
-            encoders = [
-                await self._queries.find_encoder(connected, connection, buffer, query, deadline)
-                for buffer, (query, *_) in zip(rows.buffers, sets, strict=True)
-            ]
-            db_s = perf_counter() - started
-        tags = iter((*answer.tags, answer.tag or b""))
+    async def _run_once(self, connected: Connected, order: _Order) -> BatchAnswer:
+        rows = BatchRows(order.left)
+        lease = connected.lanes.lease(order.deadline)
         try:
-            results = list(map(_encode, encoders, statements, rows.buffers, repeat(tags)))
-        except EncodingFailed as error:
-            error.executed = "no" if first.dry_run else "yes"
+            async with lease as connection:
+                started = perf_counter()
+                answer = await _fly(connected, connection, order, rows)
+                encoders = [
+                    await self._queries.find_encoder(
+                        connected, connection, buffer, statement.query, order.deadline
+                    )
+                    for buffer, statement in zip(rows.buffers, order.statements, strict=True)
+                ]
+                db_s = perf_counter() - started
+            results = _encode(order, answer, rows, encoders, db_s)
+        except ProxyError:
+            rows.give_back()
             raise
         return BatchAnswer(results, answer.notices, rows.row_count, lease.waited_s, db_s)
 
 
+def _allow(batch: Batch) -> Allowance:
+    first = batch.first
+    return Allowance(first.max_rows, first.max_bytes, first.max_bytes)
+
+
+async def _fly(
+    connected: Connected, connection: UpstreamConnection, order: _Order, rows: BatchRows
+) -> Answer:
+    first = order.first
+    statements = [
+        BatchStatement(query.sql, sets, query.oids) for query, sets, _ in order.statements
+    ]
+    flight = build_batch(connected, statements, first, order.deadline)
+    cancel_at_limit(rows, connection, first)
+    try:
+        answer = await connection.run(flight, rows, order.deadline)
+    except ProxyError as error:
+        correct_executed(error, first)
+        raise
+    _judge(answer, order.statements)
+    check_limits(rows, first)
+    return answer
+
+
 def _check(statements: Sequence[Statement], connected: Connected) -> None:
     """Refuse what can't be part of a batch, as a query or at all, before it is sent."""
-    is_several = len(statements) > 1 or len(statements[0].queries) > 1
+    is_several = len(statements) > 1 or len(statements[0].sets) > 1
     for index, statement in enumerate(statements):
-        query = statement.queries[0]
         try:
-            check_query(query, connected.profile, connected.plan)
+            check_query(statement.query, connected.profile, connected.plan)
             if is_several:
-                _check_shared(query)
+                _check_shared(statement.query)
         except ProxyError as error:
             error.context["statement_index"] = index
             raise
@@ -169,36 +186,56 @@ def _check_shared(query: Query) -> None:
         )
 
 
-def _judge(answer: Answer, statements: Sequence[Statement], rows: BatchRows) -> None:
+def _judge(answer: Answer, statements: Sequence[Statement]) -> None:
     """Raise what a complete answer has against being a success."""
-    places = [index for index, each in enumerate(statements) for _ in each.queries]
-    index = places[len(answer.tags)]
-    first = statements[0].queries[0]
+    ends = list(accumulate(len(statement.sets) for statement in statements))
+    index = bisect_right(ends, len(answer.tags))
     try:
-        check_answer(answer, statements[index].queries[0])
+        check_answer(answer, statements[index].query)
     except ProxyError as error:
         if not (answer.is_prefix_error or answer.is_commit_error):
             error.context["statement_index"] = index
         raise
-    if rows.exceeded is not None and first.on_exceed == "error":
-        raise too_large(rows.exceeded, first)
 
 
 def _encode(
-    encoder: AnswerEncoder, statement: Statement, rows: RowBuffer, tags: Iterator[bytes]
-) -> bytes:
-    """Encode the result of one statement, which takes as many tags as it has sets of values."""
-    ends = [parse_tag(tag) for tag in islice(tags, len(statement.queries))]
-    counts = [count or 0 for _, count in ends]
-    is_query = rows.description is not None
-    outcome = Outcome(
-        row_count=rows.row_count if is_query else sum(counts),
-        command=ends[-1][0],
+    order: _Order, answer: Answer, rows: BatchRows, encoders: Sequence[AnswerEncoder], db_s: float
+) -> list[bytes]:
+    """Encode the results, within what the answer may still take."""
+    first = order.first
+    tags = iter((*answer.tags, answer.tag or b""))
+    results: list[bytes] = []
+    try:
+        for statement, buffer, encoder in zip(
+            order.statements, rows.buffers, encoders, strict=True
+        ):
+            ends = [parse_tag(tag) for tag in islice(tags, len(statement.sets))]
+            counts = [count or 0 for _, count in ends]
+            outcome = _describe(buffer, counts, ends[-1][0])
+            if order.is_alone:
+                outcome.notices, outcome.elapsed_ms = answer.notices, int(db_s * 1e6) / 1000
+            document = encoder.encode(buffer.take_messages(), outcome)
+            results.append(_add_counts(document, counts) if statement.has_sets else document)
+    except EncodingFailed as error:
+        error.executed = "no" if first.dry_run else "yes"
+        error.context["statement_index"] = len(results)
+        raise
+    size = sum(map(len, results))
+    if size > order.left.body_bytes and first.on_exceed == "error":
+        raise too_large("bytes", first)
+    order.left.body_bytes -= size
+    return results
+
+
+def _describe(rows: RowBuffer, counts: Sequence[int], command: str) -> Outcome:
+    return Outcome(
+        row_count=sum(counts) if rows.description is None else rows.row_count,
+        command=command,
         truncated=rows.exceeded is not None,
         notices=(),
         elapsed_ms=None,
     )
-    document = encoder.encode(rows.take_messages(), outcome)
-    if not statement.has_sets:
-        return document
+
+
+def _add_counts(document: bytes, counts: Sequence[int]) -> bytes:
     return document[:-1] + b',"row_counts":' + orjson.dumps(counts) + b"}"

@@ -1,6 +1,7 @@
 """The body of a batch, as it comes, and the queries that it asks for."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta, Raw, Struct, field, structs
@@ -8,10 +9,21 @@ from msgspec.json import Decoder
 
 from proxy.engine.flight import Isolation
 from proxy.errors import InvalidRequest, ProxyError
-from proxy.query.body import EXPECTED, AnswerLimits, Positive, QueryBody, check_sql, decode_body
-from proxy.query.models import Query, QueryLimits, to_query
+from proxy.query.body import (
+    EXPECTED,
+    INNER_LIMITS,
+    AnswerLimits,
+    Positive,
+    QueryBody,
+    check_sql,
+    decode_body,
+)
+from proxy.query.models import Query, QueryLimits, order_params, to_query
+from proxy.query.params import encode_params
+from proxy.sql.named import rewrite_named
 
 BatchMode: TypeAlias = Literal["atomic", "separate", "parallel"]
+ParamSet: TypeAlias = list[Raw] | dict[str, Raw]
 MAX_RETRIES = 3
 
 
@@ -19,8 +31,8 @@ class StatementBody(Struct, frozen=True, forbid_unknown_fields=True):
     """One statement of a batch."""
 
     sql: str
-    params: list[Raw] | dict[str, Raw] = field(default_factory=list)
-    param_sets: list[list[Raw] | dict[str, Raw]] | None = None
+    params: ParamSet = field(default_factory=list)
+    param_sets: list[ParamSet] | None = None
     types: list[str | None] = field(default_factory=list)
     rows: Literal["objects", "arrays"] = "objects"
     int8: Literal["number", "string"] = "number"
@@ -49,14 +61,16 @@ EXPECTED_BATCH = {
     "mode": '"atomic", "separate" or "parallel"',
     "retry": f"a whole number from 0 to {MAX_RETRIES}",
 }
+_INNER = {**INNER_LIMITS, "statements": StatementBody.__struct_fields__}
 _SHARED = ("limits", "timeout_ms", "settings", "role", "isolation", "read_only", "dry_run")
 _decode_batch = Decoder(BatchBody).decode
 
 
 class Statement(NamedTuple):
-    """One statement of a batch: a query for each of its sets of values."""
+    """One statement of a batch, and the values to run it with, once for each of their sets."""
 
-    queries: tuple[Query, ...]
+    query: Query  # with the first set
+    sets: Sequence[Sequence[bytes | None]]
     has_sets: bool
 
 
@@ -70,7 +84,7 @@ class Batch(NamedTuple):
     @property
     def first(self) -> Query:
         """Any query of it, for what all of them share."""
-        return self.statements[0].queries[0]
+        return self.statements[0].query
 
 
 def parse_batch(data: bytes) -> BatchBody:
@@ -79,7 +93,7 @@ def parse_batch(data: bytes) -> BatchBody:
     Raises:
         InvalidRequest: names the place and the remedy, never a parameter's value.
     """
-    return decode_body(data, _decode_batch, EXPECTED_BATCH)
+    return decode_body(data, _decode_batch, EXPECTED_BATCH, _INNER)
 
 
 def to_batch(body: BatchBody, limits: QueryLimits, max_statements: int) -> Batch:
@@ -115,17 +129,11 @@ def _to_statement(statement: StatementBody, body: BatchBody, limits: QueryLimits
     members = structs.asdict(statement)
     del members["param_sets"]
     shared = {name: getattr(body, name) for name in _SHARED}
-    queries = [
-        to_query(QueryBody(**{**members, **shared, "params": each}), limits) for each in sets
-    ]
-    if any(query.oids != queries[0].oids or query.sql != queries[0].sql for query in queries):
-        raise InvalidRequest(
-            "the sets of param_sets differ in the types of their values ($bytea); say them in types"
-        )
-    return Statement(tuple(queries), statement.param_sets is not None)
+    query = to_query(QueryBody(**{**members, **shared, "params": sets[0]}), limits)
+    return Statement(query, _encode_sets(statement, sets, query), statement.param_sets is not None)
 
 
-def _read_sets(statement: StatementBody) -> Sequence[list[Raw] | dict[str, Raw]]:
+def _read_sets(statement: StatementBody) -> Sequence[ParamSet]:
     if statement.param_sets is None:
         return [statement.params]
     if statement.params:
@@ -133,3 +141,33 @@ def _read_sets(statement: StatementBody) -> Sequence[list[Raw] | dict[str, Raw]]
     if not statement.param_sets:
         raise InvalidRequest("param_sets is empty; leave the statement out")
     return statement.param_sets
+
+
+def _encode_sets(
+    statement: StatementBody, sets: Sequence[ParamSet], first: Query
+) -> Sequence[Sequence[bytes | None]]:
+    """Encode the other sets of values like the first; there may be very many."""
+    has_names = isinstance(sets[0], dict)
+    names = rewrite_named(statement.sql).names if has_names else None
+    encoded: list[tuple[bytes | None, ...]] = [first.values]
+    others = (_encode_set(each, names, statement.types, first) for each in islice(sets, 1, None))
+    try:
+        encoded.extend(others)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"param_sets[{len(encoded)}]: {error.detail}") from error
+    return encoded
+
+
+def _encode_set(
+    params: ParamSet, names: Sequence[str] | None, types: Sequence[str | None], first: Query
+) -> tuple[bytes | None, ...]:
+    if isinstance(params, dict) is (names is None):
+        raise InvalidRequest("the first one is of the other kind; send arrays, or objects")
+    values = order_params(names or (), params) if isinstance(params, dict) else params
+    encoded = encode_params(values, types)
+    if encoded.oids != first.oids:
+        raise InvalidRequest(
+            "not as many values as the first one has, or others in bytes ($bytea); give each set "
+            "the same, and say the types in types"
+        )
+    return encoded.values

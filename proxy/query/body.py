@@ -65,6 +65,7 @@ EXPECTED = {
     "read_only": "true or false",
     "dry_run": "true or false",
 }
+INNER_LIMITS = {"limits": AnswerLimits.__struct_fields__}
 _IN_QUERY_STRING = ("rows", "int8", "numeric", "timeout_ms")
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.(.*)`)?", re.DOTALL)
@@ -86,9 +87,14 @@ def parse_body(data: bytes) -> QueryBody:
 
 
 def decode_body(
-    data: bytes, decode: Callable[[bytes], BodyT], expected: Mapping[str, str]
+    data: bytes,
+    decode: Callable[[bytes], BodyT],
+    expected: Mapping[str, str],
+    inner: Mapping[str, Sequence[str]] = INNER_LIMITS,
 ) -> BodyT:
     """Decode a body of any kind; `expected` says of each member what it must be.
+
+    `inner` lists the members of the objects in it, by the member that holds them.
 
     Raises:
         InvalidRequest: as `parse_body`.
@@ -97,7 +103,7 @@ def decode_body(
     try:
         return decode(data)
     except ValidationError as cause:
-        raise InvalidRequest(_explain(str(cause), expected)) from cause
+        raise InvalidRequest(_explain(str(cause), expected, inner)) from cause
     except DecodeError as cause:
         raise InvalidRequest(f"the body is not valid JSON: {_malformed(cause, data)}") from cause
     except RecursionError as cause:
@@ -123,7 +129,7 @@ def parse_text(sql: bytes, query_string: Sequence[tuple[str, str]]) -> QueryBody
     except UnicodeEncodeError as cause:
         raise InvalidRequest("the query string is not UTF-8") from cause
     except ValidationError as cause:
-        raise InvalidRequest(_explain(str(cause), EXPECTED)) from cause
+        raise InvalidRequest(_explain(str(cause), EXPECTED, INNER_LIMITS)) from cause
     check_sql(body.sql)
     return body
 
@@ -143,13 +149,12 @@ def check_sql(sql: str) -> None:
         raise InvalidRequest("sql contains a NUL character, which Postgres cannot hold; remove it")
 
 
-def _explain(reason: str, expected: Mapping[str, str]) -> str:
+def _explain(reason: str, expected: Mapping[str, str], inner: Mapping[str, Sequence[str]]) -> str:
     """Turn msgspec's reason into a sentence for the caller, with the member's path."""
     if unknown := _UNKNOWN.fullmatch(reason):
         name, path = unknown.groups()
-        inner = AnswerLimits.__struct_fields__ if path == "limits" else (*EXPECTED, "param_sets")
-        return _unknown("member", name, inner if path else expected)
-    if reason == "Object missing required field `sql`":
+        return _unknown_member(name, path, expected, inner)
+    if reason.startswith("Object missing required field `sql`"):
         return "the member 'sql' is missing; it holds the statement"
     if path := _PATH.search(reason):
         member, rest = path.groups()
@@ -157,6 +162,17 @@ def _explain(reason: str, expected: Mapping[str, str]) -> str:
         return f"{member} must be {expected[member]}{place}"
     required = "; only its member 'sql' is required" if "sql" in expected else ""
     return f"the body must be a JSON object{required}"
+
+
+def _unknown_member(
+    name: str, path: str | None, expected: Mapping[str, str], inner: Mapping[str, Sequence[str]]
+) -> str:
+    if path is None:
+        return _unknown("member", name, expected)
+    root = path.partition("[")[0]
+    if name in expected and root != path:  # in an element of an array
+        return f"{name} can't stand in {path}; put it beside {root}"
+    return _unknown("member", name, inner[root])
 
 
 def _malformed(cause: DecodeError, data: bytes) -> str:

@@ -26,6 +26,11 @@ class RowBuffer:
         self.exceeded: Literal["rows", "bytes"] | None = None
         self.on_exceed: Callable[[], None] = _do_nothing
 
+    def allow(self, rows: int, more_bytes: int) -> None:
+        """Change the limits: take so much more than what has been kept."""
+        self._max_rows = self.row_count + rows
+        self._max_bytes = self._bytes + more_bytes
+
     def take_messages(self) -> bytes:
         """Take the rows kept, as one run of complete messages."""
         messages = b"".join(self._runs)

@@ -12,6 +12,7 @@ from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
 from proxy.engine.upstream import Connected, Upstream
 from proxy.errors import EncodingFailed, Executed, ProxyError, UpstreamUnavailable
+from proxy.query.batch_rows import BatchRows
 from proxy.query.buffer import RowBuffer
 from proxy.query.flight import build_query_flight
 from proxy.query.guard import check_query
@@ -173,14 +174,16 @@ def was_never_sent(error: ProxyError) -> bool:
     return is_lost and error.executed == "no"
 
 
-def cancel_at_limit(rows: RowBuffer, connection: UpstreamConnection, query: Query) -> None:
+def cancel_at_limit(
+    rows: RowBuffer | BatchRows, connection: UpstreamConnection, query: Query
+) -> None:
     """Have a statement cancelled at its limit where nothing depends on the rest."""
     if query.read_only and query.on_exceed == "error":
         rows.on_exceed = partial(connection.cancel, partial(_cancelled_at_limit, rows, query))
 
 
 def _cancelled_at_limit(
-    rows: RowBuffer, query: Query, _detail: str, *, executed: Executed, **_context: str
+    rows: RowBuffer | BatchRows, query: Query, _detail: str, *, executed: Executed, **_context: str
 ) -> ProxyError:
     return too_large(rows.exceeded or "rows", query, executed=executed)
 

@@ -34,15 +34,13 @@ def build_query_flight(connected: Connected, query: Query, deadline: Deadline) -
 
 
 def build_batch(
-    connected: Connected, statements: Sequence[Sequence[Query]], deadline: Deadline
+    connected: Connected, statements: Sequence[BatchStatement], first: Query, deadline: Deadline
 ) -> Flight:
-    """Build the flight of statements with the same options; each is a query per set of values."""
-    first = statements[0][0]
+    """Build the flight of statements which have the options of the `first` query."""
+    if first.statement.must_be_alone:
+        return build_batch_flight(statements)
     return build_batch_flight(
-        [
-            BatchStatement(sets[0].sql, [query.values for query in sets], sets[0].oids)
-            for sets in statements
-        ],
+        statements,
         list_settings(connected, first.settings, first.role, deadline),
         _transaction(connected, first),
     )

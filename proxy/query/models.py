@@ -112,15 +112,24 @@ def _bind(body: QueryBody) -> tuple[str, Sequence[Raw], Callable[[int], int]]:
     rewritten = rewrite_named(body.sql)
     if rewritten.mixes:
         raise InvalidRequest("sql has both $1 and :name parameters; use one kind")
-    missing = [name for name in rewritten.names if name not in body.params]
+    return rewritten.sql, order_params(rewritten.names, body.params), rewritten.position
+
+
+def order_params(names: Sequence[str], params: Mapping[str, Raw]) -> list[Raw]:
+    """Bring the values of named parameters into the order of `names`.
+
+    Raises:
+        InvalidRequest: one is missing, or there are more.
+    """
+    missing = [name for name in names if name not in params]
     if missing:
-        hint = did_you_mean(missing[0], body.params)
+        hint = did_you_mean(missing[0], params)
         raise InvalidRequest(f"params has no member for :{missing[0][:SHOWN_NAME]}{hint}")
-    for name in body.params:
-        if name not in rewritten.names:
-            hint = did_you_mean(name, rewritten.names)
-            raise InvalidRequest(f"sql has no parameter :{name[:SHOWN_NAME]}{hint}")
-    return rewritten.sql, [body.params[name] for name in rewritten.names], rewritten.position
+    if len(params) > len(names):
+        name = next(name for name in params if name not in names)
+        hint = did_you_mean(name, names)
+        raise InvalidRequest(f"sql has no parameter :{name[:SHOWN_NAME]}{hint}")
+    return [params[name] for name in names]
 
 
 def check_settings(settings: Mapping[str, str], allowed: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from proxy.errors import (
     ResultTooLarge,
     StatementNotAllowed,
 )
+from proxy.query.batch_rows import BatchRows
 from proxy.query.buffer import RowBuffer
 from proxy.query.models import Query
 from proxy.query.params import INFERRED
@@ -85,7 +86,7 @@ def executed_after_error(query: Query) -> Executed:
     return "unknown" if can_commit else "no"
 
 
-def check_limits(rows: RowBuffer, query: Query) -> None:
+def check_limits(rows: RowBuffer | BatchRows, query: Query) -> None:
     """Raise ResultTooLarge where rows had to be dropped and the client wants none of that."""
     if rows.exceeded is not None and query.on_exceed == "error":
         raise too_large(rows.exceeded, query)

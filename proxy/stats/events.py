@@ -29,6 +29,7 @@ class Event(StrEnum):
     TRANSACTION_COMMITTED = "transaction_committed"  # seconds that it was open
     TRANSACTION_ROLLED_BACK = "transaction_rolled_back"  # seconds, lost ones too
     TRANSACTION_EXPIRED = "transaction_expired"  # seconds
+    BATCH_RETRIED = "batch_retried"  # run again after a conflict with others
     NAMED_RELOADED = "named_reloaded"  # files of saved queries had changed
     NAMED_REFUSED = "named_refused"  # a file of them that can't be used
     NOT_MODIFIED = "not_modified"  # 304: the client has the answer

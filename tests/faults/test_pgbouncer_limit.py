@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.fixtures.batch import batch
 from tests.fixtures.bouncer import (
     KINDS,
     SESSION_KINDS,
@@ -32,6 +33,20 @@ async def test_statement_is_sent_once_more_after_query_wait_timeout(servers, kin
                 await poll(lambda: has_lost_one(client), "PgBouncer lets it wait")
             reply = await running
             assert (reply.status, reply.json["rows"]) == (200, [{"n": 7}])
+            await assert_recovered(client, upstream)
+
+
+@shared
+@pytest.mark.parametrize("mode", ["atomic", "separate"])
+async def test_batch_is_sent_once_more_after_query_wait_timeout(servers, kind, mode):
+    limits = {"default_pool_size": "1", "query_wait_timeout": "1"}
+    with run_own_bouncer(servers, kind, **limits) as upstream:
+        async with run_client(upstream, pool=POOL) as client:
+            async with hold_server(upstream):
+                running = asyncio.ensure_future(batch(client, "select 7 as n", mode=mode))
+                await poll(lambda: has_lost_one(client), "PgBouncer lets it wait")
+            reply = await running
+            assert reply.json["results"][0]["rows"] == [{"n": 7}]
             await assert_recovered(client, upstream)
 
 

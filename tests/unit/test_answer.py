@@ -7,12 +7,13 @@ from proxy.wire.framing import Framing
 from proxy.wire.rowset import RowSet
 from tests.fixtures.backend_message import data_row, error, fields_message, message
 
+TAGS = [message("C", tag) for tag in (b"INSERT 0 1\0", b"UPDATE 2\0", b"DELETE 3\0")]
 PREFIX_DONE = message("1") + message("2") + message("C", b"SELECT 0\0")
 
 
-def read(stream, prefixes=0, sink=None):
+def read(stream, prefixes=0, sink=None, more=0):
     """The answer after a stream of complete messages."""
-    answer = Answer(sink or Discard(), prefixes)
+    answer = Answer(sink or Discard(), prefixes, more=more)
     Framing(lambda kind, whole: HANDLERS[kind](answer, whole), 2**20).feed(stream, answer.sink)
     return answer
 
@@ -39,6 +40,21 @@ def test_error_behind_a_suspended_statement_is_one_of_its_commit():
 def test_tags_of_all_prefixes_are_passed_over():
     answer = read(PREFIX_DONE * 3, prefixes=3)
     assert (answer.tag, answer.prefixes) == (None, 0)
+
+
+def test_tags_of_a_batch_are_kept_beside_the_last_one():
+    answer = read(PREFIX_DONE + b"".join(TAGS) + PREFIX_DONE, prefixes=1, more=2)
+    assert (answer.tags, answer.tag) == ([b"INSERT 0 1\0", b"UPDATE 2\0"], b"DELETE 3\0")
+    assert (answer.end_tag, answer.is_over) == (b"SELECT 0\0", True)
+
+
+def test_error_between_the_statements_of_a_batch_is_none_of_its_commit():
+    answer = read(TAGS[0] + error("ERROR", "22P02", "bad"), more=2)
+    assert (len(answer.tags), answer.is_commit_error) == (1, False)
+
+
+def test_error_behind_the_last_statement_of_a_batch_is_one_of_its_commit():
+    assert read(b"".join(TAGS) + error("ERROR", "23505", "twice"), more=2).is_commit_error
 
 
 def test_rows_and_their_description_go_to_the_sink():

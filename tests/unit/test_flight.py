@@ -2,7 +2,13 @@
 
 import pytest
 
-from proxy.engine.flight import Transaction, build_flight, settings_prefix
+from proxy.engine.flight import (
+    BatchStatement,
+    Transaction,
+    build_batch_flight,
+    build_flight,
+    settings_prefix,
+)
 from proxy.wire.messages import DESCRIBE, SYNC, Flight, build_bind, build_execute, build_parse
 
 STATEMENT = build_parse(b"select 1") + build_bind([]) + DESCRIBE + build_execute()
@@ -91,3 +97,20 @@ def test_without_blocks_read_only_alone_is_a_setting():
     flight = build(transaction=Transaction(read_only=True, is_block=False))
     prefix = settings_prefix({"transaction_read_only": "on"})
     assert flight == Flight(prefix + STATEMENT + SYNC, prefixes=1)
+
+
+def test_a_batch_parses_and_describes_each_statement_once_for_all_of_its_sets():
+    inserted = BatchStatement(b"insert", [(b"1",), (b"2",)], (23,))
+    flight = build_batch_flight([inserted, BatchStatement(b"select", [()], ())])
+    insert = build_parse(b"insert", (23,)) + build_bind((b"1",)) + DESCRIBE + build_execute()
+    select = build_parse(b"select") + build_bind(()) + DESCRIBE + build_execute()
+    again = build_bind((b"2",)) + build_execute()
+    assert flight == Flight(insert + again + select + SYNC, more=2)
+
+
+def test_a_block_is_pipelined_around_a_whole_batch():
+    statements = [BatchStatement(b"select", [()], ())] * 2
+    flight = build_batch_flight(statements, {"a": "b"}, Transaction(read_only=True))
+    select = build_parse(b"select") + build_bind(()) + DESCRIBE + build_execute()
+    start = command(b"begin read only") + settings_prefix({"a": "b"})
+    assert flight == Flight(start + select * 2 + command(b"commit") + SYNC, 2, more=1)
