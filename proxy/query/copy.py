@@ -11,7 +11,7 @@ from proxy.engine.deadline import Deadline
 from proxy.engine.flight import build_copy_flight, build_flight
 from proxy.engine.sqlstate import statement_error
 from proxy.engine.upstream import Connected, Upstream
-from proxy.errors import InvalidRequest, ProxyError
+from proxy.errors import DeadlineExceeded, InvalidRequest, ProxyError
 from proxy.query.copy_ndjson import NdjsonSource, TableColumn
 from proxy.query.copy_order import CopyOrder
 from proxy.query.copy_source import CopySource, open_source
@@ -60,12 +60,17 @@ class CopyRunner:
 
         Raises:
             InvalidRequest, RequestTooLarge, RequestTimeout: the body is wrong, or doesn't come.
-            PoolTimeout, QueueFull, UpstreamUnavailable: `executed` says what became of it.
+            PoolTimeout, QueueFull, UpstreamUnavailable, DeadlineExceeded: `executed` says more.
             SqlError: the server refused it; `line` and `column` say where, if the server did.
         """
         connected = self._upstream.connected
         version = connected.profile.server_version_num
-        source, first = await open_source(order, pieces, version, self._max_line_bytes)
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                source, first = await open_source(order, pieces, version, self._max_line_bytes)
+        except TimeoutError as late:
+            detail = "the first line of the body didn't come in time"
+            raise DeadlineExceeded(detail, phase="request") from late
         for attempt in range(1, ATTEMPTS + 1):
             load = _Load(connected, order, source, deadline)
             try:

@@ -261,3 +261,24 @@ async def test_without_a_look_at_it_such_a_line_hides_what_follows(servers, monk
     ):
         reply = await load(client, table, b"1\n\\.\n3\n", columns="word")
         assert reply.json["row_count"] == 1
+
+
+async def test_a_first_line_that_never_ends_is_over_at_the_deadline(upstream, table):
+    """It comes byte by byte, so that no stall ever shows."""
+    async with run_client(upstream, pool=POOL) as client:
+        sender = await Sender.open(client, f"/v1/copy/{table}?timeout_ms=300")
+
+        async def drip() -> None:
+            while True:
+                await sender.send(b"x")
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.create_task(drip())
+        async with asyncio.timeout(5):
+            status, problem = await read_problem(sender)
+        dripping.cancel()
+        await asyncio.wait([dripping])
+        sender.close()
+        assert " 504 " in status
+        assert '"phase":"request","executed":"no"' in problem
+        await assert_not_loaded(client, upstream, table)

@@ -97,15 +97,22 @@ async def test_every_digit_of_a_number_is_kept(client, table):
     assert await rows(client, table, "amount") == [[digits]]
 
 
-async def test_what_is_split_anywhere_arrives_whole(client, table):
-    body = 'id,word\n1,"ä\n""x"\n2,é\n'.encode()
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        (CSV, 'id,word\n1,"ä\n""x"\n2,é\n'),
+        (NDJSON, '{"id":1,"word":"ä\\n\\"x"}\n{"word":"é","id":2}'),
+    ],
+)
+async def test_what_is_split_anywhere_arrives_whole(client, table, headers, text):
+    body = text.encode()
 
     async def one_by_one() -> AsyncIterator[bytes]:
         for place in range(len(body)):
             yield body[place : place + 1]
             await asyncio.sleep(0)
 
-    assert (await load(client, table, one_by_one())).status == 200
+    assert (await load(client, table, one_by_one(), headers)).status == 200
     assert await rows(client, table, "id, word") == [[1, 'ä\n"x'], [2, "é"]]
 
 
