@@ -8,7 +8,15 @@ from msgspec.json import Decoder
 
 from proxy.engine.flight import Isolation
 from proxy.errors import InvalidRequest, ProxyError
-from proxy.query.body import EXPECTED, AnswerLimits, Positive, QueryBody, check_sql, decode_body
+from proxy.query.body import (
+    EXPECTED,
+    AnswerLimits,
+    Positive,
+    QueryBody,
+    Tag,
+    check_sql,
+    decode_body,
+)
 from proxy.query.models import Query, QueryLimits, to_query
 
 BatchMode: TypeAlias = Literal["atomic", "separate", "parallel"]
@@ -39,6 +47,8 @@ class BatchBody(Struct, frozen=True, forbid_unknown_fields=True):
     isolation: Isolation | None = None
     read_only: bool = False
     dry_run: bool = False
+    claims: dict[str, Raw] | None = None
+    tag: Tag | None = None
     retry: Annotated[int, Meta(ge=0, le=MAX_RETRIES)] = 0
 
 
@@ -49,7 +59,7 @@ EXPECTED_BATCH = {
     "mode": '"atomic", "separate" or "parallel"',
     "retry": f"a whole number from 0 to {MAX_RETRIES}",
 }
-_SHARED = ("limits", "timeout_ms", "settings", "role", "isolation", "read_only", "dry_run")
+_SHARED = {*BatchBody.__struct_fields__} & {*QueryBody.__struct_fields__}
 _decode_batch = Decoder(BatchBody).decode
 
 
