@@ -8,10 +8,10 @@ check: .venv/.done
 run: .venv/.done
 	@exec $(VENV)/pgsidecar serve $(ARGS)
 
-test: .venv/.done
+test: .venv/.done  # most tests wait for something, so there are more processes than cores
 	scripts/get-pgbouncer.sh
 	scripts/get-postgres15.sh
-	$(VENV)/pytest --cov --cov-report=term
+	$(VENV)/pytest -n 4 --dist loadfile --cov --cov-report=term
 
 bench: .venv/.done
 	@scripts/bench.sh $(ARGS)

@@ -167,7 +167,7 @@ async def test_a_drain_ends_a_load_at_its_limit(upstream, table):
 
 
 async def test_a_constraint_that_fails_at_the_commit_has_loaded_nothing(upstream):
-    columns = "id int, constraint once unique (id) deferrable initially deferred"
+    columns = "id int, unique (id) deferrable initially deferred"
     async with run_client(upstream, pool=POOL) as client, open_table(upstream, columns) as table:
         reply = await load(client, table, b"id\n1\n1\n")
         problem = reply.json

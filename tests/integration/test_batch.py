@@ -27,7 +27,7 @@ async def client(upstream):
 
 @pytest.fixture
 async def table(upstream):
-    columns = "id int, constraint once unique (id) deferrable initially deferred, word text"
+    columns = "id int, unique (id) deferrable initially deferred, word text"
     async with open_table(upstream, columns) as name:
         yield name
 

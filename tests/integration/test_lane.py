@@ -26,7 +26,7 @@ async def driver(upstream):
 
 
 @pytest.fixture
-def lane(driver):
+async def lane(driver):
     return Lane(driver, MESSAGE_BYTES)
 
 
