@@ -7,6 +7,7 @@ import pytest
 
 from proxy.app import drain
 from tests.fixtures.load import Sender, open_table
+from tests.fixtures.servers import Upstream
 from tests.fixtures.service import (
     Client,
     Reply,
@@ -46,6 +47,17 @@ async def list_running(client: Client) -> list[dict[str, Any]]:
     return (await client.get("/v1/queries")).json["queries"]
 
 
+async def wait_until_run(upstream: Upstream, count: int = 1) -> None:
+    """Wait until SLOW runs on the server: in PgBouncer's own queue no cancel is answered."""
+    sql = "select count(*) from pg_stat_activity where state = 'active' and query like $1"
+    async with observe(upstream) as observer:
+
+        async def is_run() -> bool:
+            return await observer.fetchval(sql, f"{SLOW}%") == count
+
+        await poll(is_run, f"not {count} of them run")
+
+
 async def cancel(client: Client, request_id: str) -> Reply:
     url = f"{client.service.url}/v1/queries/{request_id}"
     async with client.session.delete(url) as response:
@@ -71,8 +83,9 @@ async def test_what_runs_is_listed_without_its_sql(client, upstream):
     assert await list_running(client) == []
 
 
-async def test_a_tag_tells_what_a_request_is(client):
+async def test_a_tag_tells_what_a_request_is(client, upstream):
     task = await start(client, "tagged", sql=SLOW, tag="nightly")
+    await wait_until_run(upstream)
     (entry,) = await list_running(client)
     assert entry["tag"] == "nightly"
     await cancel(client, "tagged")
@@ -83,6 +96,7 @@ async def test_the_beginning_of_the_sql_is_shown_where_a_setting_says_so(upstrea
     sql = f"{SLOW} /* {'é' * 200} */"
     async with run_client(upstream, sql={"show_running": True}) as client:
         task = await start(client, "shown", sql=sql)
+        await wait_until_run(upstream)
         assert [each["sql"] for each in await list_running(client)] == [sql[:120]]
         await cancel(client, "shown")
         await task
@@ -103,6 +117,7 @@ async def test_a_running_statement_is_cancelled_on_the_server(client, upstream):
 
 async def test_only_the_one_that_is_meant_ends(client, upstream):
     one, other = await start(client, "one"), await start(client, "other", sql="select pg_sleep(1)")
+    await wait_until_run(upstream)
     await cancel(client, "one")
     assert (await one).status == 499
     assert (await other).status == 200
@@ -116,6 +131,7 @@ async def test_a_request_that_waits_for_a_connection_is_cancelled(upstream):
         await cancel(client, "waiting")
         problem = (await waiting).json
         assert (problem["status"], problem["phase"], problem["executed"]) == (499, "queue", "no")
+        await wait_until_run(upstream)
         await cancel(client, "first")
         assert (await first).status == 499
         await assert_nothing_left(client, upstream)
@@ -168,8 +184,7 @@ async def test_the_rest_of_a_batch_does_not_begin_any_more(client, upstream, mod
     """On two connections a parallel batch waits with its other statements."""
     statements = [{"sql": SLOW}] * 6
     task = await start(client, "batch", "/v1/batch", statements=statements, mode=mode)
-    async with observe(upstream) as observer:
-        await find_backend(observer, "secret")
+    await wait_until_run(upstream, 1 if mode == "separate" else 2)
     await cancel(client, "batch")
     errors = [result["error"] for result in (await task).json["results"]]
     assert {(error["title"], error["executed"]) for error in errors} == {("query_canceled", "no")}
@@ -195,6 +210,7 @@ async def test_a_bulk_load_is_cancelled_and_has_loaded_nothing(client, upstream)
 async def test_a_request_can_be_cancelled_while_the_service_drains(upstream):
     async with run_client(upstream) as client:
         task = await start(client, "last")
+        await wait_until_run(upstream)
         draining = asyncio.create_task(drain(client.service, 60, asyncio.Event()))
 
         async def is_draining() -> bool:
