@@ -13,6 +13,7 @@ from proxy.api.application import Applications, Parts
 from proxy.api.listener import listen
 from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.schema import SchemaReader
+from proxy.engine.subscription import SubscriptionBook
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining
 from proxy.keys import Lifecycle
@@ -36,6 +37,7 @@ class Service:
     upstream: Upstream
     lifecycle: Lifecycle
     transactions: TransactionBook
+    subscriptions: SubscriptionBook
 
 
 def serve(settings: Settings, on_ready: Callable[[Service], None]) -> int:
@@ -73,6 +75,7 @@ async def drain(service: Service, timeout_s: float, force: asyncio.Event) -> Non
     lifecycle = service.lifecycle
     _log.info("draining", extra={"fields": {"running": len(lifecycle.running)}})
     lifecycle.is_draining = True
+    service.subscriptions.end_all()
     waits = [asyncio.ensure_future(wait) for wait in (_finish_work(service), force.wait())]
     await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
@@ -103,8 +106,11 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
     lifecycle = Lifecycle(started_at=asyncio.get_running_loop().time())
     lifecycle.idle.set()
     schemas = SchemaReader(upstream, counters.count)
+    subscriptions = SubscriptionBook(settings, upstream, counters.count)
     saved = SavedFolder(settings.sql.named_dir, settings.limits.sql_bytes, counters.count)
-    parts = Parts(settings, counters, upstream, lifecycle, transactions, saved, schemas)
+    parts = Parts(
+        settings, counters, upstream, lifecycle, transactions, saved, schemas, subscriptions
+    )
     applications = Applications(parts)
     operations, queries = applications.build_operations(), applications.build_queries()
     address = settings.http.unix_socket or (settings.http.host, settings.http.port)
@@ -115,7 +121,7 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
         try:
             await upstream.start()
             async with listen(queries, address, applications.make_express) as url:
-                yield Service(url, operations_url, upstream, lifecycle, transactions)
+                yield Service(url, operations_url, upstream, lifecycle, transactions, subscriptions)
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):

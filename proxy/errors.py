@@ -20,6 +20,7 @@ ProxyError
 ├── UnsupportedMediaType  415  content type or encoding that we don't read
 ├── QueueFull             429  too many requests wait for a connection already
 ├── TooManyTransactions   429  open transactions hold their share of the pool already
+├── TooManyListeners      429  as many clients listen as may
 ├── QueryCanceled         499  somebody asked for the end of the request
 ├── EncodingFailed        500  the server sent text that isn't UTF-8
 ├── UpstreamAuth          502  the upstream refuses our login
@@ -194,6 +195,12 @@ class TooManyTransactions(ProxyError):
     """Open transactions hold their share of the pool, so one more is refused at once."""
 
     status, code, phase, is_transient = 429, "too_many_transactions", "queue", True
+
+
+class TooManyListeners(ProxyError):
+    """As many clients listen as may, so one more is refused at once."""
+
+    status, code, phase, is_transient = 429, "too_many_listeners", "queue", True
 
 
 class PoolTimeout(ProxyError):

@@ -7,13 +7,14 @@ from aiohttp import web
 
 from proxy.engine.deadline import Deadline
 from proxy.engine.schema import SchemaReader
+from proxy.engine.subscription import SubscriptionBook
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining, ProxyError
 from proxy.query.batch import BatchRunner
 from proxy.query.copy import CopyRunner
 from proxy.query.describe import DescribeRunner
 from proxy.query.execute import QueryAnswer, QueryRunner
-from proxy.query.models import QueryLimits
+from proxy.query.models import Query, QueryLimits
 from proxy.query.saved_folder import SavedFolder
 from proxy.query.stream import StreamRunner
 from proxy.query.transaction_book import TransactionBook
@@ -54,8 +55,16 @@ class Exchange:
     route: str = ""  # as the table has it
     deadline: Deadline | None = None  # of what it asks of the upstream, and its identity there
 
-    def set_deadline(self, timeout_s: float) -> Deadline:
-        """Give the request its time, counted from its start."""
+    query: Query | None = None  # what it runs, where that is one statement
+
+    @property
+    def tag(self) -> str | None:
+        """The client's label for it."""
+        return self.query.tag if self.query is not None else None
+
+    def set_deadline(self, timeout_s: float, query: Query | None = None) -> Deadline:
+        """Give the request its time, counted from its start, and say what it runs."""
+        self.query = query
         self.deadline = Deadline(self.started_at + timeout_s)
         return self.deadline
 
@@ -77,6 +86,7 @@ TRANSACTIONS = web.AppKey("transactions", TransactionBook)
 SAVED = web.AppKey("saved", SavedFolder)
 DESCRIBER = web.AppKey("describer", DescribeRunner)
 SCHEMAS = web.AppKey("schemas", SchemaReader)
+SUBSCRIPTIONS = web.AppKey("subscriptions", SubscriptionBook)
 COUNTERS = web.AppKey("counters", Counters)
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
 EXCHANGE = web.RequestKey("exchange", Exchange)

@@ -5,23 +5,19 @@ docs/reference/settings.md come from it. `proxy/settings_source.py` fills these 
 """
 
 import ipaddress
-from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from proxy.settings_embedded import EmbeddedSettings
-from proxy.settings_form import Dsn, Pattern, Port, SettingName, SettingValue, SocketPath
+from proxy.settings_form import Dsn, Port, SocketPath
 from proxy.settings_section import Section
+from proxy.settings_session import SessionSettings
 from proxy.settings_sql import SqlSettings
 from proxy.settings_transaction import TransactionSettings
 
 MIB = 1024 * 1024
-DEFAULT_ALLOWED_SETTINGS = (
-    *("search_path", "TimeZone", "statement_timeout", "lock_timeout", "synchronous_commit"),
-    *("work_mem", "hash_mem_multiplier", "jit", "plan_cache_mode", "enable_*", "app.*"),
-)
 
 
 class UpstreamSettings(Section):
@@ -37,6 +33,12 @@ class UpstreamSettings(Section):
         None,
         description="Address of PgBouncer's admin console, for its statistics and its pool mode.",
         examples=["postgresql://stats:password@localhost:6432/pgbouncer"],
+    )
+    session_dsn: Dsn | None = Field(
+        None,
+        description="Address of Postgres itself, for what needs a session of its own behind "
+        "PgBouncer: GET /v1/listen.",
+        examples=["postgresql://user:password@postgres.internal:5432/database"],
     )
     kind: Literal[
         "auto",
@@ -122,43 +124,6 @@ class OpsSettings(Section):
     port: Port = Field(7433, description="Port of probes and statistics; 0 takes a free one.")
 
 
-class SessionSettings(Section):
-    """What every statement finds set on the server."""
-
-    time_zone: str | None = Field(
-        None,
-        min_length=1,
-        description="Time zone of every statement; unset, the server's own.",
-        examples=["UTC"],
-    )
-    settings: Mapping[SettingName, SettingValue] = Field(
-        {},
-        description="Postgres settings, by name, that hold for every statement.",
-        examples=[{"search_path": "app", "jit": "off"}],
-    )
-    role: str | None = Field(
-        None,
-        min_length=1,
-        description="Role that every statement runs as, in place of the login.",
-        examples=["app_ro"],
-    )
-    hooks: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        (),
-        description="SQL statements that run once on every new upstream connection.",
-        examples=[["set jit = off"]],
-    )
-    allowed_settings: tuple[Pattern, ...] = Field(
-        DEFAULT_ALLOWED_SETTINGS,
-        description="Settings that a request may set for its own statement; * stands for any text.",
-    )
-    allowed_roles: tuple[str, ...] = Field(
-        (),
-        description="Roles that a request may ask for; raw SQL can leave a role, so it is no "
-        "boundary (SECURITY.md).",
-        examples=[["app_ro"]],
-    )
-
-
 class LimitSettings(Section):
     """What one request may take."""
 
@@ -195,6 +160,13 @@ class LimitSettings(Section):
         ge=1024,
         le=1024 * MIB,
         description="Size of a request's body; of a bulk load in NDJSON, that of a line.",
+    )
+    listeners: int = Field(
+        20,
+        ge=0,
+        le=10_000,
+        description="Clients that may listen at once; each has an upstream connection of its own, "
+        "beside the pool.",
     )
     batch_statements: int = Field(1000, ge=1, le=100_000, description="Statements of a batch.")
     batch_parallel: int = Field(

@@ -29,6 +29,12 @@ class SqlSettings(Section):
         "without a restart.",
     )
 
+    show_running: bool = Field(
+        False,
+        description="Show the first 120 characters of each statement in GET /v1/queries, which may "
+        "hold secrets; else only its first word.",
+    )
+
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
         if self.mode == "named" and self.named_dir is None:

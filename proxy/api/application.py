@@ -14,6 +14,7 @@ from proxy.api.raw_sql import refuse_raw_sql
 from proxy.api.register import REGISTER, Register
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
 from proxy.engine.schema import SchemaReader
+from proxy.engine.subscription import SubscriptionBook
 from proxy.engine.upstream import Upstream
 from proxy.keys import (
     BATCHES,
@@ -28,6 +29,7 @@ from proxy.keys import (
     SETTINGS,
     STREAM_LIMITS,
     STREAMS,
+    SUBSCRIPTIONS,
     TRANSACTIONS,
     UPSTREAM,
     Lifecycle,
@@ -55,6 +57,7 @@ class Parts:
     transactions: TransactionBook
     saved: SavedFolder
     schemas: SchemaReader
+    subscriptions: SubscriptionBook
 
 
 class Applications:
@@ -91,6 +94,7 @@ class Applications:
         )
         app[COPIES] = CopyRunner(upstream, settings.limits.body_bytes)
         app[SAVED], app[SCHEMAS] = parts.saved, parts.schemas
+        app[SUBSCRIPTIONS] = parts.subscriptions
         app[DESCRIBER] = DescribeRunner(upstream)
         app.add_routes(routes)
         return app
@@ -125,6 +129,7 @@ def _query_limits(settings: Settings) -> QueryLimits:
         sql_bytes=limits.sql_bytes,
         allowed_settings=settings.session.allowed_settings,
         allowed_roles=settings.session.allowed_roles,
+        allow_claims=settings.session.allow_claims,
     )
 
 

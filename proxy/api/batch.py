@@ -18,7 +18,7 @@ async def post_batch(request: web.Request) -> web.Response:
     exchange = request[EXCHANGE]
     max_statements = request.app[SETTINGS].limits.batch_statements
     batch = to_batch(parse_batch(await read_json(request)), request.app[LIMITS], max_statements)
-    deadline = exchange.set_deadline(batch.first.timeout_s)
+    deadline = exchange.set_deadline(batch.first.timeout_s, batch.first)
     answer = await request.app[BATCHES].run(batch, deadline)
     exchange.queue_s, exchange.db_s = answer.queue_s, answer.db_s
     exchange.row_count = answer.row_count

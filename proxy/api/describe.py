@@ -15,7 +15,7 @@ async def post_describe(request: web.Request) -> web.Response:
         raise UnsupportedMediaType("send a JSON object with Content-Type: application/json")
     body = parse_describe_body(await read_body(request))
     inquiry = to_inquiry(body, request.app[LIMITS])
-    deadline = exchange.set_deadline(inquiry.query.timeout_s)
+    deadline = exchange.set_deadline(inquiry.query.timeout_s, inquiry.query)
     answer = await request.app[DESCRIBER].run(inquiry, deadline)
     exchange.queue_s, exchange.db_s = answer.queue_s, answer.db_s
     return web.Response(body=answer.body, content_type="application/json")

@@ -115,7 +115,7 @@ class Express(asyncio.Protocol):
         try:
             parts.lifecycle.check()
             query = to_query(parse_body(body), parts.limits)
-            deadline = exchange.set_deadline(query.timeout_s)
+            deadline = exchange.set_deadline(query.timeout_s, query)
             answer = await parts.runner.run(query, deadline)
         except ProxyError as expected:
             error = expected

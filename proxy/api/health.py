@@ -11,7 +11,7 @@ from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.deadline import Deadline
 from proxy.engine.upstream import Upstream
 from proxy.errors import ProxyError
-from proxy.keys import COUNTERS, LIFECYCLE, SAVED, TRANSACTIONS, UPSTREAM
+from proxy.keys import COUNTERS, LIFECYCLE, SAVED, SUBSCRIPTIONS, TRANSACTIONS, UPSTREAM
 
 READY_S = 2.0
 
@@ -47,7 +47,9 @@ async def get_stats(request: web.Request) -> web.Response:
             "requests_running": len(lifecycle.running),
             **_upstream_stats(request.app[UPSTREAM]),
             "transactions": request.app[TRANSACTIONS].gauges(),
+            "listeners": request.app[SUBSCRIPTIONS].gauges(),
             "named": request.app[SAVED].report(),
+            "tags": request.app[COUNTERS].snapshot_tags(),
             "events": request.app[COUNTERS].snapshot(),
         }
     )

@@ -11,7 +11,7 @@ from proxy.api.timing import list_headers
 from proxy.errors import MethodNotAllowed, NotFound, ProxyError
 from proxy.keys import EXCHANGE, LIFECYCLE
 
-_OF_WHAT_IS_OPEN = "/v1/transactions/{id}"
+_OF_WHAT_IS_OPEN = ("/v1/transactions/{id}", "/v1/queries")
 
 
 @web.middleware

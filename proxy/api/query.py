@@ -18,7 +18,7 @@ async def post_query(request: web.Request) -> web.Response:
 async def run_query(request: web.Request, query: Query) -> QueryAnswer:
     """Run a query within its request's time, and note how it went."""
     exchange = request[EXCHANGE]
-    deadline = exchange.set_deadline(query.timeout_s)
+    deadline = exchange.set_deadline(query.timeout_s, query)
     answer = await request.app[RUNNER].run(query, deadline)
     exchange.note(answer)
     return answer

@@ -35,6 +35,7 @@ class Register:
 
     def __init__(self, lifecycle: Lifecycle, counters: Counters, *, has_log: bool) -> None:
         self._lifecycle = lifecycle
+        self._counters = counters
         self._count = counters.count
         self._log = open_request_log() if has_log else None
         self._loop = asyncio.get_running_loop()
@@ -67,6 +68,8 @@ class Register:
         count(Event.BYTES_SENT, finished.body_bytes)
         if exchange.row_count is not None:
             count(Event.ROWS_SENT, exchange.row_count)
+        if exchange.tag is not None:
+            self._counters.count_tag(exchange.tag, total_s)
         if self._log is not None:
             self._log(_list_fields(exchange, finished, timings))
         return timings
@@ -94,6 +97,8 @@ def _list_fields(exchange: Exchange, finished: Finished, timings: Mapping[str, f
         "rows": exchange.row_count,
         "bytes": finished.body_bytes,
     }
+    if exchange.tag is not None:
+        fields["tag"] = exchange.tag
     for name, value_ms in timings.items():
         fields[_IN_MS[name]] = value_ms
     error = finished.error

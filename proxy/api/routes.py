@@ -6,6 +6,7 @@ from proxy.api.batch import post_batch
 from proxy.api.copy import leave_body, post_copy
 from proxy.api.describe import post_describe
 from proxy.api.health import get_live, get_ready, get_startup, get_stats
+from proxy.api.listen import get_listen
 from proxy.api.named import get_named, get_named_query, post_named_query
 from proxy.api.query import post_query
 from proxy.api.running import delete_query, get_queries
@@ -33,6 +34,7 @@ QUERY_ROUTES = (
     web.post("/v1/transactions/{id}/rollback", post_transaction_rollback),
     web.get("/v1/queries", get_queries),
     web.delete("/v1/queries/{id}", delete_query),
+    web.get("/v1/listen", get_listen),
     web.get("/v1/named", get_named),
     web.get("/v1/named/{name}", get_named_query),
     web.post("/v1/named/{name}", post_named_query),

@@ -23,7 +23,7 @@ async def post_stream(request: web.Request) -> web.StreamResponse:
     exchange = request[EXCHANGE]
     body, wish = await read_stream_query(request)
     query = to_query(body, request.app[STREAM_LIMITS])
-    deadline = exchange.set_deadline(query.timeout_s)
+    deadline = exchange.set_deadline(query.timeout_s, query)
     async with request.app[STREAMS].open(query, deadline) as stream:
         return await answer_stream(request, stream, wish, deadline)
 
@@ -61,7 +61,7 @@ async def _answer(request: web.Request, stream: RowStream, form: StreamFormat) -
     try:
         await response.prepare(request)
         counters.count(Event.STREAM_STARTED)
-        await _send(response, stream, form)
+        await _send(request, response, stream, form)
     except ProxyError as error:
         if error.phase == "execute":
             error.phase = "stream"
@@ -69,10 +69,8 @@ async def _answer(request: web.Request, stream: RowStream, form: StreamFormat) -
         counters.count(Event.STREAM_FAILED)
         if isinstance(error, RequestTimeout):
             counters.count(Event.STREAM_STALLED)
-        await _fail(
-            response,
-            form.fail(build_problem(request.path, exchange.request_id, error), stream.row_count),
-        )
+        problem = build_problem(request.path, exchange.request_id, error)
+        await response.end_with(form.fail(problem, stream.row_count))
     except ConnectionError:
         exchange.is_client_gone = True
         response.break_off()
@@ -81,20 +79,11 @@ async def _answer(request: web.Request, stream: RowStream, form: StreamFormat) -
     return response
 
 
-async def _send(response: StreamedResponse, stream: RowStream, form: StreamFormat) -> None:
+async def _send(
+    request: web.Request, response: StreamedResponse, stream: RowStream, form: StreamFormat
+) -> None:
     async with aclosing(stream.chunks(form)) as chunks:
         async for chunk in chunks:
             await response.send(chunk)
+            request[EXCHANGE].row_count = stream.row_count
     await response.finish()
-
-
-async def _fail(response: StreamedResponse, last_words: bytes) -> None:
-    """Say so in the body where the format can; else, and where nobody listens, break it off."""
-    try:
-        if last_words:
-            await response.send(last_words)
-            await response.finish()
-            return
-    except (ProxyError, ConnectionError):
-        pass
-    response.break_off()

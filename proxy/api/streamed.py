@@ -43,6 +43,17 @@ class StreamedResponse(web.StreamResponse):
         """End the body: what has been sent is everything."""
         await self._send(self._compressor.finish())
 
+    async def end_with(self, last_words: bytes) -> None:
+        """Say why it ends where the format can; else, and where nobody listens, break it off."""
+        try:
+            if last_words:
+                await self.send(last_words)
+                await self.finish()
+                return
+        except (RequestTimeout, ConnectionError):
+            pass
+        self.break_off()
+
     def break_off(self) -> None:
         """Close the connection behind what has been sent, so that nobody takes it for complete."""
         self._is_broken = True

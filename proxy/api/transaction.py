@@ -36,7 +36,7 @@ async def post_transaction_query(request: web.Request) -> web.Response:
     """Run one statement in a transaction; the whole answer comes in one body."""
     exchange = request[EXCHANGE]
     query = to_inner_query(await read_query(request), request.app[LIMITS])
-    deadline = exchange.set_deadline(query.timeout_s)
+    deadline = exchange.set_deadline(query.timeout_s, query)
     async with request.app[TRANSACTIONS].use(request.match_info["id"]) as held:
         answer = await request.app[RUNNER].run_in(held.connected, held.connection, query, deadline)
     exchange.db_s, exchange.encode_s = answer.db_s, answer.encode_s
@@ -49,7 +49,7 @@ async def post_transaction_stream(request: web.Request) -> web.StreamResponse:
     exchange = request[EXCHANGE]
     body, wish = await read_stream_query(request)
     query = to_inner_query(body, request.app[STREAM_LIMITS])
-    deadline = exchange.set_deadline(query.timeout_s)
+    deadline = exchange.set_deadline(query.timeout_s, query)
     streams = request.app[STREAMS]
     async with request.app[TRANSACTIONS].use(request.match_info["id"]) as held:
         async with streams.open_in(held.connected, held.connection, query, deadline) as stream:

@@ -115,6 +115,8 @@ class UpstreamConnection:
             DeadlineExceeded, Draining: cancelled; `executed` says what became of the statement.
             UpstreamUnavailable: the connection was lost; `executed` is no where that was before.
         """
+        if deadline.cause is not None:
+            raise deadline.cause("it was cancelled before it was sent", phase="queue")
         if self.lane.is_lost:
             detail = "the connection was lost before the statement was sent"
             raise UpstreamUnavailable(detail, phase="execute")

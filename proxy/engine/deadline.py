@@ -1,14 +1,18 @@
 """The moment at which a request gives up."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from proxy.errors import ProxyError
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(eq=False, slots=True)
 class Deadline:
-    """An absolute time on the event loop's clock, in seconds."""
+    """An absolute time on the event loop's clock, in seconds; each is its request's alone."""
 
     at: float
+    cause: Callable[..., ProxyError] | None = None  # the request was cancelled, and gets this
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":

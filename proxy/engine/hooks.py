@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from proxy.engine.profile import UpstreamProfile
 from proxy.errors import ProxyError
-from proxy.settings import SessionSettings
+from proxy.settings_session import SessionSettings
 from proxy.sql.set_command import parse_set
 from proxy.sql.setting import OUR_SETTINGS
 

@@ -111,25 +111,27 @@ class LanePool:
         for connection in self._lent:
             connection.cancel(cause)
 
-    def find_phase(self, deadline: Deadline) -> Literal["queue", "execute"] | None:
-        """Say what a request does here; it is known by its very deadline."""
-        if any(each is deadline for each in self._waiters.values()):
-            return "queue"
-        return "execute" if any(self._list_running(deadline)) else None
+    def list_phases(self) -> dict[Deadline, Literal["queue", "execute"]]:
+        """Say what each request does here; it is known by its very deadline."""
+        running = (each.deadline for each in self._lent if each.lane.is_busy)
+        return {
+            **dict.fromkeys(self._waiters.values(), "queue"),
+            **{deadline: "execute" for deadline in running if deadline is not None},
+        }
 
     def cancel_request(self, deadline: Deadline, cause: Callable[..., ProxyError]) -> bool:
-        """Cancel what a request waits for or runs; False if that is nothing."""
+        """Cancel what a request waits for, runs, and would run next; False if that is nothing."""
         waiters = [waiter for waiter, each in self._waiters.items() if each is deadline]
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(cause("it was cancelled while it waited", phase="queue"))
-        running = self._list_running(deadline)
+        running = [each for each in self._lent if each.deadline is deadline and each.lane.is_busy]
         for connection in running:
             connection.cancel(cause)
-        return bool(waiters or running)
-
-    def _list_running(self, deadline: Deadline) -> list[UpstreamConnection]:
-        return [each for each in self._lent if each.deadline is deadline and each.lane.is_busy]
+        if not (waiters or running):
+            return False
+        deadline.cause = cause
+        return True
 
     async def release_idle(self) -> None:
         """Hand every idle connection back to the engine's pool now."""

@@ -56,8 +56,8 @@ _CANCELLED = Verdict(499)
 
 _UNTYPED = frozenset({"42725", "42P08", "42P18", "42804"})
 _BLOCK_HINT = (
-    "Settings, role, isolation, read_only and dry_run make a transaction block, those of the "
-    "configuration too; the statement has to go without them."
+    "Settings, role, claims, isolation, read_only and dry_run make a transaction block, those of "
+    "the configuration too; the statement has to go without them."
 )
 _HINTS = {"25001": _BLOCK_HINT, "2D000": _BLOCK_HINT}
 _UNTYPED_HINT = "Say the parameter's type: in `types`, or as $1::type in the statement."

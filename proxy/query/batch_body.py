@@ -15,6 +15,7 @@ from proxy.query.body import (
     AnswerLimits,
     Positive,
     QueryBody,
+    Tag,
     check_sql,
     decode_body,
 )
@@ -51,6 +52,8 @@ class BatchBody(Struct, frozen=True, forbid_unknown_fields=True):
     isolation: Isolation | None = None
     read_only: bool = False
     dry_run: bool = False
+    claims: dict[str, Raw] | None = None
+    tag: Tag | None = None
     retry: Annotated[int, Meta(ge=0, le=MAX_RETRIES)] = 0
 
 
@@ -62,7 +65,7 @@ EXPECTED_BATCH = {
     "retry": f"a whole number from 0 to {MAX_RETRIES}",
 }
 _INNER = {**INNER_LIMITS, "statements": StatementBody.__struct_fields__}
-_SHARED = ("limits", "timeout_ms", "settings", "role", "isolation", "read_only", "dry_run")
+_SHARED = {*BatchBody.__struct_fields__} & {*QueryBody.__struct_fields__}
 _decode_batch = Decoder(BatchBody).decode
 
 

@@ -47,7 +47,7 @@ async def _send_begin(
     deadline: Deadline,
 ) -> None:
     life = Deadline.after(order.timeout_s)
-    settings = list_settings(connected, order.settings, order.role, life)
+    settings = list_settings(connected, order.settings, order.role, life, order.claims)
     flight = build_begin_flight(order.transaction, settings)
     try:
         answer = await connection.run(flight, Discard(), deadline)

@@ -15,6 +15,7 @@ from proxy.query.params import SHOWN_NAME, did_you_mean
 BodyT = TypeVar("BodyT")
 
 Positive = Annotated[int, Meta(ge=1)]
+Tag = Annotated[str, Meta(pattern=r"(?a)^[\w.:/-]{1,64}\Z")]  # nothing that ends a comment
 OnExceed = Literal["error", "truncate"]
 
 
@@ -42,6 +43,8 @@ class QueryBody(Struct, frozen=True, forbid_unknown_fields=True):
     isolation: Isolation | None = None
     read_only: bool = False
     dry_run: bool = False
+    claims: dict[str, Raw] | None = None
+    tag: Tag | None = None
 
     @property
     def shape(self) -> RowShape:
@@ -64,9 +67,11 @@ EXPECTED = {
     "isolation": '"read committed", "repeatable read" or "serializable"',
     "read_only": "true or false",
     "dry_run": "true or false",
+    "claims": "an object",
+    "tag": "1 to 64 of the characters A-Z a-z 0-9 _ . : / -",
 }
 INNER_LIMITS = {"limits": AnswerLimits.__struct_fields__}
-_IN_QUERY_STRING = ("rows", "int8", "numeric", "timeout_ms")
+_IN_QUERY_STRING = ("rows", "int8", "numeric", "timeout_ms", "tag")
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.(.*)`)?", re.DOTALL)
 _PATH = re.compile(r"at `\$\.(\w+)(.*)`$")

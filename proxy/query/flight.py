@@ -11,6 +11,7 @@ from proxy.engine.flight import (
 )
 from proxy.engine.upstream import Connected
 from proxy.query.models import Query
+from proxy.sql.setting import CLAIMS
 from proxy.wire.messages import Flight
 
 MAX_ROWS = 2**31 - 1  # that Execute can carry
@@ -27,7 +28,7 @@ def build_query_flight(connected: Connected, query: Query, deadline: Deadline) -
         query.sql,
         query.values,
         query.oids,
-        settings=list_settings(connected, query.settings, query.role, deadline),
+        settings=list_settings(connected, query.settings, query.role, deadline, query.claims),
         transaction=_transaction(connected, query),
         max_rows=_row_limit(query),
     )
@@ -41,19 +42,25 @@ def build_batch(
         return build_batch_flight(statements)
     return build_batch_flight(
         statements,
-        list_settings(connected, first.settings, first.role, deadline),
+        list_settings(connected, first.settings, first.role, deadline, first.claims),
         _transaction(connected, first),
     )
 
 
 def list_settings(
-    connected: Connected, wanted: Mapping[str, str], role: str | None, deadline: Deadline
+    connected: Connected,
+    wanted: Mapping[str, str],
+    role: str | None,
+    deadline: Deadline,
+    claims: str | None = None,
 ) -> dict[str, str]:
     """List what travels in front of a statement: the configured settings, and a request's own."""
-    if not (wanted or role or connected.plan.flight):
+    if not (wanted or role or claims or connected.plan.flight):
         return {}
     settings = {**connected.plan.flight, **wanted}
     configured_role = settings.pop("role", None)
+    if claims is not None:
+        settings[CLAIMS] = claims
     if role := role or configured_role:
         settings["role"] = role  # the last one, since it may not be allowed to set the others
     backstop_ms = round((deadline.remaining_s() + BACKSTOP_S) * 1000)

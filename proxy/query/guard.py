@@ -87,12 +87,12 @@ def _check_options(query: Query, profile: UpstreamProfile) -> None:
     if statement.must_be_alone and query.has_options:
         raise NeedsBareFlight(
             f"{statement.keyword.upper()} can't run in a transaction block, and settings, role, "
-            "isolation, read_only and dry_run would make one; send it without them"
+            "claims, isolation, read_only and dry_run would make one; send it without them"
         )
     if query.is_protected and statement.keyword in {"call", "do"}:
         raise StatementNotAllowed(
-            "CALL and DO can commit and go on outside of role, isolation, read_only and dry_run; "
-            "send it without them, or write it as a query"
+            "CALL and DO can commit and go on outside of role, claims, isolation, read_only and "
+            "dry_run; send it without them, or write it as a query"
         )
     if query.dry_run and profile.pool_mode == "statement":
         raise NeedsTransactions(

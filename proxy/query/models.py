@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from msgspec import Raw
+from msgspec.json import encode
 
 from proxy.encoders.row_encoder import RowShape
 from proxy.engine.flight import Isolation
@@ -16,6 +17,8 @@ from proxy.sql.setting import is_allowed
 from proxy.sql.statement import Statement, describe_statement
 
 MAX_SETTINGS = 50
+MAX_CLAIMS_BYTES = 16 * 1024
+NO_CLAIMS = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class QueryLimits:
     sql_bytes: int
     allowed_settings: tuple[str, ...] = ()
     allowed_roles: tuple[str, ...] = ()
+    allow_claims: bool = False
 
 
 def _same_position(position: int) -> int:
@@ -52,13 +56,16 @@ class Query(NamedTuple):  # made three times as fast as a frozen dataclass of so
     isolation: Isolation | None = None
     read_only: bool = False
     dry_run: bool = False
+    claims: str | None = None  # JSON; None where the setting is left alone
+    tag: str | None = None
     in_transaction: bool = False  # one that was open before, and stays so
     find_position: Callable[[int], int] = _same_position
 
     @property
     def is_protected(self) -> bool:
         """Whether an option would be in vain if the statement ended its transaction."""
-        return bool(self.role or self.isolation or self.read_only or self.dry_run)
+        has_claims = self.claims not in {None, NO_CLAIMS}
+        return bool(self.role or has_claims or self.isolation or self.read_only or self.dry_run)
 
     @property
     def has_options(self) -> bool:
@@ -71,8 +78,8 @@ def to_query(body: QueryBody, limits: QueryLimits) -> Query:
 
     Raises:
         InvalidRequest: a parameter, a type, a setting's value or the timeout is wrong.
-        RequestTooLarge: the statement is too long.
-        Forbidden: a setting is not open to requests.
+        RequestTooLarge: the statement is too long, or the claims are.
+        Forbidden: a setting, a role or claims are not open to requests.
     """
     sql_bytes = len(body.sql.encode())
     if sql_bytes > limits.sql_bytes:
@@ -84,9 +91,11 @@ def to_query(body: QueryBody, limits: QueryLimits) -> Query:
     check_role(body.role, limits.allowed_roles)
     sql, values, find_position = _bind(body)
     encoded = encode_params(values, body.types)
+    statement = describe_statement(body.sql)
+    claims = write_claims(body.claims, limits)
     return Query(
-        sql=sql.encode(),
-        statement=describe_statement(body.sql),
+        sql=sql.encode() if body.tag is None else f"{sql}\n-- {body.tag}".encode(),
+        statement=statement,
         values=encoded.values,
         oids=encoded.oids,
         shape=body.shape,
@@ -99,6 +108,9 @@ def to_query(body: QueryBody, limits: QueryLimits) -> Query:
         isolation=body.isolation,
         read_only=body.read_only,
         dry_run=body.dry_run,
+        # what may commit on its way can't do so behind a setting
+        claims=None if statement.can_commit_inside and claims == NO_CLAIMS else claims,
+        tag=body.tag,
         find_position=find_position,
     )
 
@@ -153,6 +165,23 @@ def check_role(role: str | None, allowed: Sequence[str]) -> None:
             f"a request may not run as '{role[:SHOWN_NAME]}'; "
             "session.allowed_roles lists the roles that it may ask for"
         )
+
+
+def write_claims(claims: Mapping[str, Raw] | None, limits: QueryLimits) -> str | None:
+    """Write claims as JSON; where they are allowed, a request without any has none of anybody's.
+
+    Raises:
+        Forbidden: requests may not have claims.
+        RequestTooLarge
+    """
+    if not limits.allow_claims:
+        if claims is None:
+            return None
+        raise Forbidden("a request may not have claims; session.allow_claims opens them")
+    text = encode(claims or {})
+    if len(text) > MAX_CLAIMS_BYTES:
+        raise RequestTooLarge(f"claims has {len(text)} bytes; at most {MAX_CLAIMS_BYTES} fit")
+    return text.decode()
 
 
 def find_timeout_s(timeout_ms: int | None, limits: QueryLimits) -> float:

@@ -8,7 +8,7 @@ from msgspec import DecodeError, Raw, Struct, field
 from msgspec.json import Decoder, encode
 
 from proxy.errors import InvalidRequest
-from proxy.query.body import EXPECTED, AnswerLimits, Positive, QueryBody, decode_body
+from proxy.query.body import EXPECTED, AnswerLimits, Positive, QueryBody, Tag, decode_body
 from proxy.query.front_matter import SavedParam, decode_raw
 from proxy.query.models import Query, QueryLimits, to_query
 from proxy.query.params import SHOWN_NAME, did_you_mean
@@ -28,13 +28,15 @@ class SavedBody(Struct, frozen=True, forbid_unknown_fields=True):
     limits: AnswerLimits = AnswerLimits()
     timeout_ms: Positive | None = None
     role: str | None = None
+    claims: dict[str, Raw] | None = None
+    tag: Tag | None = None
 
 
 _EXPECTED = {
     **{name: EXPECTED[name] for name in SavedBody.__struct_fields__},
     "params": "an object with the values of the parameters, by name",
 }
-_OPTIONS = ("rows", "int8", "numeric", "timeout_ms", "role")  # that a query string can have
+_OPTIONS = ("rows", "int8", "numeric", "timeout_ms", "role", "tag")  # that a query string can have
 
 _decode_body = Decoder(SavedBody).decode
 _decode_members = Decoder(SavedBody, strict=False).decode  # "5" is a number, too
@@ -90,6 +92,8 @@ def to_saved_query(saved: SavedQuery, body: SavedBody, limits: QueryLimits) -> Q
         limits=body.limits,
         timeout_ms=body.timeout_ms,
         role=body.role,
+        claims=body.claims,
+        tag=body.tag,
         read_only=saved.front.read_only,
     )
     return to_query(whole, limits)._replace(find_position=saved.rewritten.position)

@@ -3,13 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 from msgspec.json import Decoder
 
 from proxy.engine.flight import Isolation, Transaction
 from proxy.errors import InvalidRequest
 from proxy.query.body import EXPECTED, Positive, QueryBody, decode_body
-from proxy.query.models import Query, QueryLimits, check_role, check_settings, to_query
+from proxy.query.models import (
+    Query,
+    QueryLimits,
+    check_role,
+    check_settings,
+    to_query,
+    write_claims,
+)
 from proxy.settings_transaction import TransactionSettings
 
 _MILLISECONDS = "a whole number of milliseconds from 1"
@@ -22,6 +29,7 @@ class TransactionBody(Struct, frozen=True, forbid_unknown_fields=True):
     read_only: bool = False
     settings: dict[str, str] = field(default_factory=dict)
     role: str | None = None
+    claims: dict[str, Raw] | None = None
     idle_timeout_ms: Positive | None = None
     timeout_ms: Positive | None = None
 
@@ -33,7 +41,7 @@ class EndBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 EXPECTED_TRANSACTION = {
-    **{name: EXPECTED[name] for name in ("isolation", "read_only", "settings", "role")},
+    **{name: EXPECTED[name] for name in ("isolation", "read_only", "settings", "role", "claims")},
     "idle_timeout_ms": _MILLISECONDS,
     "timeout_ms": _MILLISECONDS,
 }
@@ -46,6 +54,7 @@ _REFUSED = {
     "isolation": _AT_BEGIN,
     "read_only": _AT_BEGIN,
     "role": _AT_BEGIN,
+    "claims": _AT_BEGIN,
     "settings": f"{_AT_BEGIN}, or run SET LOCAL, which holds to the transaction's end",
     "dry_run": "needs a transaction of its own; use SAVEPOINT and ROLLBACK TO SAVEPOINT",
 }
@@ -58,6 +67,7 @@ class TransactionOrder:
     transaction: Transaction
     settings: Mapping[str, str]
     role: str | None
+    claims: str | None
     idle_s: float
     timeout_s: float
 
@@ -87,7 +97,8 @@ def to_order(
 
     Raises:
         InvalidRequest: a setting's value or a deadline is wrong.
-        Forbidden: a setting or role is not open to requests.
+        Forbidden: a setting, a role or claims are not open to requests.
+        RequestTooLarge: the claims are.
     """
     check_settings(body.settings, limits.allowed_settings)
     check_role(body.role, limits.allowed_roles)
@@ -95,6 +106,7 @@ def to_order(
         Transaction(body.isolation, body.read_only),
         body.settings,
         body.role,
+        write_claims(body.claims, limits),
         _find_s("idle_timeout_ms", body.idle_timeout_ms, "idle_s", settings.idle_s),
         _find_s("timeout_ms", body.timeout_ms, "timeout_s", settings.timeout_s),
     )

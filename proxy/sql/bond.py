@@ -69,7 +69,7 @@ _SESSION = _compile(
         ),
         r"(?:un)?listen\b": (
             "LISTEN and UNLISTEN need a connection of their own, and requests share theirs; "
-            "connect to Postgres directly for them"
+            "use GET /v1/listen"
         ),
         r"load\b": (f"LOAD {_SET}; name the library in session_preload_libraries on the server"),
         r"(?:prepare(?! transaction\b)|execute|deallocate)\b": (

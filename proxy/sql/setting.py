@@ -16,7 +16,8 @@ OUR_SETTINGS = frozenset(
 )
 """Settings in lower case that change the bytes which the encoders and the lexer read."""
 
-_NEVER_OPEN = OUR_SETTINGS | {"role", "session_authorization"}
+CLAIMS = "request.jwt.claims"
+_NEVER_OPEN = OUR_SETTINGS | {"role", "session_authorization", CLAIMS}
 _NAME = re.compile(r"[a-z_][\w$]*(\.[a-z_][\w$]*)*", re.ASCII | re.IGNORECASE)
 
 

@@ -30,6 +30,9 @@ class Event(StrEnum):
     TRANSACTION_ROLLED_BACK = "transaction_rolled_back"  # seconds, lost ones too
     TRANSACTION_EXPIRED = "transaction_expired"  # seconds
     BATCH_RETRIED = "batch_retried"  # run again after a conflict with others
+    LISTENER_OPENED = "listener_opened"
+    LISTENER_CUT = "listener_cut"  # since its reader was too slow
+    NOTIFICATION_SENT = "notification_sent"
     NAMED_RELOADED = "named_reloaded"  # files of saved queries had changed
     NAMED_REFUSED = "named_refused"  # a file of them that can't be used
     NOT_MODIFIED = "not_modified"  # 304: the client has the answer

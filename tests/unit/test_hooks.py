@@ -7,7 +7,7 @@ import pytest
 from proxy.engine.hooks import SessionPlan, plan_session
 from proxy.engine.profile import UpstreamProfile
 from proxy.errors import ProxyError
-from proxy.settings import SessionSettings
+from proxy.settings_session import SessionSettings
 
 POSTGRES = UpstreamProfile(
     kind="postgres",
