@@ -11,14 +11,13 @@ import uvloop
 
 from proxy.api.application import Applications, Parts
 from proxy.api.listener import listen
+from proxy.auth.tokens import TokenFolder
 from proxy.encoders.stitcher import IMPLEMENTATION
-from proxy.engine.schema import SchemaReader
-from proxy.engine.subscription import SubscriptionBook
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining
 from proxy.keys import Lifecycle
+from proxy.query.logins import Logins
 from proxy.query.saved_folder import SavedFolder
-from proxy.query.transaction_book import TransactionBook
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
 
@@ -34,10 +33,13 @@ class Service:
 
     url: str
     operations_url: str
-    upstream: Upstream
+    logins: Logins
     lifecycle: Lifecycle
-    transactions: TransactionBook
-    subscriptions: SubscriptionBook
+
+    @property
+    def upstream(self) -> Upstream:
+        """The upstream as the login of `upstream.dsn` has it."""
+        return self.logins.default.upstream
 
 
 def serve(settings: Settings, on_ready: Callable[[Service], None]) -> int:
@@ -75,13 +77,15 @@ async def drain(service: Service, timeout_s: float, force: asyncio.Event) -> Non
     lifecycle = service.lifecycle
     _log.info("draining", extra={"fields": {"running": len(lifecycle.running)}})
     lifecycle.is_draining = True
-    service.subscriptions.end_all()
+    for login in service.logins:
+        login.subscriptions.end_all()
     waits = [asyncio.ensure_future(wait) for wait in (_finish_work(service), force.wait())]
     await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
-    service.transactions.end_all()
-    service.upstream.cancel_running(Draining)
+    for login in service.logins:
+        login.transactions.end_all()
+        login.upstream.cancel_running(Draining)
     with suppress(TimeoutError):
         async with asyncio.timeout(ANSWER_S):
             await lifecycle.idle.wait()
@@ -89,10 +93,10 @@ async def drain(service: Service, timeout_s: float, force: asyncio.Event) -> Non
 
 async def _finish_work(service: Service) -> None:
     """Wait until nothing is in hand; between its requests an open transaction is."""
-    idle, none_open = service.lifecycle.idle, service.transactions.none_open
-    while not (idle.is_set() and none_open.is_set()):
-        await idle.wait()
-        await none_open.wait()
+    waits = [service.lifecycle.idle, *(each.transactions.none_open for each in service.logins)]
+    while not all(each.is_set() for each in waits):
+        for each in waits:
+            await each.wait()
 
 
 @asynccontextmanager
@@ -101,36 +105,24 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
     if IMPLEMENTATION == "python":
         _log.warning("rows are encoded in Python, many times slower: no compiler at installation")
     counters = Counters()
-    upstream = Upstream(settings, counters.count)
-    transactions = TransactionBook(upstream, _held_limit(settings), counters.count)
+    logins = Logins(settings, counters.count)
     lifecycle = Lifecycle(started_at=asyncio.get_running_loop().time())
     lifecycle.idle.set()
-    schemas = SchemaReader(upstream, counters.count)
-    subscriptions = SubscriptionBook(settings, upstream, counters.count)
+    tokens = TokenFolder(settings.auth.tokens_dir, counters.count)
     saved = SavedFolder(settings.sql.named_dir, settings.limits.sql_bytes, counters.count)
-    parts = Parts(
-        settings, counters, upstream, lifecycle, transactions, saved, schemas, subscriptions
-    )
-    applications = Applications(parts)
+    applications = Applications(Parts(settings, counters, logins, lifecycle, tokens, saved))
     operations, queries = applications.build_operations(), applications.build_queries()
     address = settings.http.unix_socket or (settings.http.host, settings.http.port)
     async with (
+        tokens.watch(settings.auth.reload_s),
         saved.watch(settings.sql.reload_s),
         listen(operations, (settings.ops.host, settings.ops.port)) as operations_url,
     ):
         try:
-            await upstream.start()
+            await logins.start()
             async with listen(queries, address, applications.make_express) as url:
-                yield Service(url, operations_url, upstream, lifecycle, transactions, subscriptions)
+                yield Service(url, operations_url, logins, lifecycle)
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
-                    await schemas.close()
-                    await transactions.close()
-                    await upstream.close()
-
-
-def _held_limit(settings: Settings) -> int:
-    """How many connections open transactions may hold."""
-    share = (settings.pool.size + settings.pool.overflow) * settings.limits.held_share
-    return max(1, int(share))
+                    await logins.close()

@@ -2,6 +2,7 @@
 
 ProxyError
 ├── InvalidRequest        400  the request itself is wrong; names the mistake and the remedy
+├── Unauthorized          401  no token, or one that nobody has
 ├── Forbidden             403  policy keeps this out
 ├── StatementNotAllowed   403  the statement can't be run on this endpoint
 ├── NotFound              404
@@ -123,6 +124,12 @@ class MethodNotAllowed(ProxyError):
     """The resource exists, but not for this method; the context's `allow` has the right ones."""
 
     status, code = 405, "method_not_allowed"
+
+
+class Unauthorized(ProxyError):
+    """The request has no token, or one that nobody has."""
+
+    status, code = 401, "unauthorized"
 
 
 class Forbidden(ProxyError):

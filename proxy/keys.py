@@ -5,19 +5,13 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from proxy.auth.tokens import TokenFolder
 from proxy.engine.deadline import Deadline
-from proxy.engine.schema import SchemaReader
-from proxy.engine.subscription import SubscriptionBook
-from proxy.engine.upstream import Upstream
 from proxy.errors import Draining, ProxyError
-from proxy.query.batch import BatchRunner
-from proxy.query.copy import CopyRunner
-from proxy.query.describe import DescribeRunner
-from proxy.query.execute import QueryAnswer, QueryRunner
+from proxy.query.execute import QueryAnswer
+from proxy.query.logins import Login, Logins
 from proxy.query.models import Query, QueryLimits
 from proxy.query.saved_folder import SavedFolder
-from proxy.query.stream import StreamRunner
-from proxy.query.transaction_book import TransactionBook
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
 
@@ -53,8 +47,8 @@ class Exchange:
     error: ProxyError | None = None  # that came after the status line
     is_client_gone: bool = False
     route: str = ""  # as the table has it
+    client: str | None = None  # whose token it has
     deadline: Deadline | None = None  # of what it asks of the upstream, and its identity there
-
     query: Query | None = None  # what it runs, where that is one statement
 
     @property
@@ -77,16 +71,10 @@ class Exchange:
 SETTINGS = web.AppKey("settings", Settings)
 LIMITS = web.AppKey("limits", QueryLimits)
 STREAM_LIMITS = web.AppKey("stream_limits", QueryLimits)
-UPSTREAM = web.AppKey("upstream", Upstream)
-RUNNER = web.AppKey("runner", QueryRunner)
-STREAMS = web.AppKey("streams", StreamRunner)
-BATCHES = web.AppKey("batches", BatchRunner)
-COPIES = web.AppKey("copies", CopyRunner)
-TRANSACTIONS = web.AppKey("transactions", TransactionBook)
+TOKENS = web.AppKey("tokens", TokenFolder)
+LOGINS = web.AppKey("logins", Logins)
 SAVED = web.AppKey("saved", SavedFolder)
-DESCRIBER = web.AppKey("describer", DescribeRunner)
-SCHEMAS = web.AppKey("schemas", SchemaReader)
-SUBSCRIPTIONS = web.AppKey("subscriptions", SubscriptionBook)
 COUNTERS = web.AppKey("counters", Counters)
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
+LOGIN = web.RequestKey("login", Login)
 EXCHANGE = web.RequestKey("exchange", Exchange)

@@ -5,11 +5,13 @@ docs/reference/settings.md come from it. `proxy/settings_source.py` fills these 
 """
 
 import ipaddress
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from proxy.settings_auth import AuthSettings
 from proxy.settings_embedded import EmbeddedSettings
 from proxy.settings_form import Dsn, Port, SocketPath
 from proxy.settings_section import Section
@@ -39,6 +41,12 @@ class UpstreamSettings(Section):
         description="Address of Postgres itself, for what needs a session of its own behind "
         "PgBouncer: GET /v1/listen.",
         examples=["postgresql://user:password@postgres.internal:5432/database"],
+    )
+    logins: Annotated[Mapping[str, Dsn], Field(max_length=100)] = Field(
+        {},
+        description="Addresses by client, for those whose statements run as another login; each "
+        "has a pool of its own, and a client is known by its token (auth.tokens_dir).",
+        examples=[{"reports": "postgresql://reports:password@localhost:5432/database"}],
     )
     kind: Literal[
         "auto",
@@ -73,6 +81,12 @@ class PoolSettings(Section):
     size: int = Field(20, ge=1, le=1000, description="Connections kept open to the upstream.")
     overflow: int = Field(
         10, ge=0, le=1000, description="Extra connections allowed in a burst, closed after it."
+    )
+    login_size: int = Field(
+        4,
+        ge=1,
+        le=1000,
+        description="Connections at most for each client of upstream.logins, beside the others.",
     )
     checkout_timeout_s: float = Field(
         2.0, gt=0, le=600, description="Longest wait of a request for a connection."
@@ -190,16 +204,6 @@ class LimitSettings(Section):
         return self
 
 
-class AuthSettings(Section):
-    """Who may ask."""
-
-    open_network: bool = Field(
-        False,
-        description="Serve without authentication on an address other than loopback or a unix "
-        "socket.",
-    )
-
-
 class LogSettings(Section):
     """Log lines, on standard output."""
 
@@ -242,12 +246,42 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_exposure(self) -> Self:
-        if self.auth.open_network or self.http.unix_socket or _is_loopback(self.http.host):
+        is_guarded = self.auth.tokens_dir or self.http.unix_socket or _is_loopback(self.http.host)
+        if is_guarded or self.auth.open_network:
             return self
         raise ValueError(
             "http.host is not a loopback address, so anybody on the network could run SQL; "
-            "use 127.0.0.1, or say auth.open_network = true where the network itself is guarded"
+            "use 127.0.0.1, set auth.tokens_dir, or say auth.open_network = true where the network "
+            "itself is guarded"
         )
+
+    @model_validator(mode="after")
+    def _check_boundary(self) -> Self:
+        """Let nobody take for a boundary what raw SQL can leave."""
+        session = self.session
+        names = ("role", "allowed_roles", "allow_claims")
+        left = [f"session.{name}" for name in names if getattr(session, name)]
+        if not left or self.sql.mode == "named" or session.roles_are_no_boundary:
+            return self
+        raise ValueError(
+            f"{left[0]} keeps nobody in who sends SQL of its own: any statement can leave a role "
+            "and rewrite claims; set sql.mode = named, or give clients logins of their own "
+            "(upstream.logins), or say session.roles_are_no_boundary = true where you trust them"
+        )
+
+    @model_validator(mode="after")
+    def _check_logins(self) -> Self:
+        if self.upstream.logins and self.auth.tokens_dir is None:
+            raise ValueError(
+                "upstream.logins needs auth.tokens_dir: a client is known by its token alone"
+            )
+        return self
+
+    def for_login(self, dsn: SecretStr) -> Self:
+        """Copy these settings for an entry of `upstream.logins`."""
+        pool = {"size": self.pool.login_size, "overflow": 0}
+        copied = self.with_upstream(dsn.get_secret_value())
+        return copied.model_copy(update={"pool": self.pool.model_copy(update=pool)})
 
     def with_upstream(self, dsn: str) -> Self:
         """Copy these settings with another `upstream.dsn`."""

@@ -49,6 +49,11 @@ class SessionSettings(Section):
         "boundary (SECURITY.md).",
         examples=[["app_ro"]],
     )
+    roles_are_no_boundary: bool = Field(
+        False,
+        description="Say that roles and claims are meant for trusted clients, which may send SQL "
+        "of their own and leave them (SECURITY.md).",
+    )
     allow_claims: bool = Field(
         False,
         description="Let a request say its own `claims` (request.jwt.claims) for row level "

@@ -8,40 +8,27 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from proxy.api.express import ExpressParts
+from proxy.api.identity import identify_client
 from proxy.api.listener import KEEPALIVE_S, OpenProtocol
 from proxy.api.middleware import follow_request, refuse_while_draining
 from proxy.api.raw_sql import refuse_raw_sql
 from proxy.api.register import REGISTER, Register
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
-from proxy.engine.schema import SchemaReader
-from proxy.engine.subscription import SubscriptionBook
-from proxy.engine.upstream import Upstream
+from proxy.auth.tokens import TokenFolder
 from proxy.keys import (
-    BATCHES,
-    COPIES,
     COUNTERS,
-    DESCRIBER,
     LIFECYCLE,
     LIMITS,
-    RUNNER,
+    LOGINS,
     SAVED,
-    SCHEMAS,
     SETTINGS,
     STREAM_LIMITS,
-    STREAMS,
-    SUBSCRIPTIONS,
-    TRANSACTIONS,
-    UPSTREAM,
+    TOKENS,
     Lifecycle,
 )
-from proxy.query.batch import BatchRunner
-from proxy.query.copy import CopyRunner
-from proxy.query.describe import DescribeRunner
-from proxy.query.execute import QueryRunner
+from proxy.query.logins import Logins
 from proxy.query.models import QueryLimits
 from proxy.query.saved_folder import SavedFolder
-from proxy.query.stream import StreamRunner
-from proxy.query.transaction_book import TransactionBook
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
 
@@ -52,12 +39,10 @@ class Parts:
 
     settings: Settings
     counters: Counters
-    upstream: Upstream
+    logins: Logins
     lifecycle: Lifecycle
-    transactions: TransactionBook
+    tokens: TokenFolder
     saved: SavedFolder
-    schemas: SchemaReader
-    subscriptions: SubscriptionBook
 
 
 class Applications:
@@ -66,7 +51,6 @@ class Applications:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._limits = _query_limits(parts.settings)
-        self._runner = QueryRunner(parts.upstream)
         has_log = parts.settings.log.access
         self._register = Register(parts.lifecycle, parts.counters, has_log=has_log)
 
@@ -77,25 +61,18 @@ class Applications:
     def build_queries(self) -> web.Application:
         """Make the application of the query API."""
         guards = () if self._parts.settings.sql.mode == "any" else (refuse_raw_sql,)
-        return self._build((follow_request, refuse_while_draining, *guards), QUERY_ROUTES)
+        gates = (follow_request, identify_client, refuse_while_draining)
+        return self._build((*gates, *guards), QUERY_ROUTES)
 
     def _build(
         self, middlewares: tuple[Middleware, ...], routes: tuple[web.RouteDef, ...]
     ) -> web.Application:
-        parts, settings, upstream = self._parts, self._parts.settings, self._parts.upstream
+        parts, settings = self._parts, self._parts.settings
         app = web.Application(middlewares=middlewares, client_max_size=settings.limits.body_bytes)
-        app[SETTINGS], app[UPSTREAM], app[LIFECYCLE] = settings, upstream, parts.lifecycle
-        app[COUNTERS], app[REGISTER] = parts.counters, self._register
+        app[SETTINGS], app[LIFECYCLE], app[COUNTERS] = settings, parts.lifecycle, parts.counters
+        app[REGISTER] = self._register
         app[LIMITS], app[STREAM_LIMITS] = self._limits, _stream_limits(settings)
-        app[RUNNER], app[TRANSACTIONS] = self._runner, parts.transactions
-        app[STREAMS] = StreamRunner(upstream, parts.counters.count)
-        app[BATCHES] = BatchRunner(
-            upstream, self._runner, settings.limits.batch_parallel, parts.counters.count
-        )
-        app[COPIES] = CopyRunner(upstream, settings.limits.body_bytes)
-        app[SAVED], app[SCHEMAS] = parts.saved, parts.schemas
-        app[SUBSCRIPTIONS] = parts.subscriptions
-        app[DESCRIBER] = DescribeRunner(upstream)
+        app[LOGINS], app[TOKENS], app[SAVED] = parts.logins, parts.tokens, parts.saved
         app.add_routes(routes)
         return app
 
@@ -108,7 +85,8 @@ class Applications:
 
     def _make_express(self, open_other: OpenProtocol) -> ExpressParts:
         return ExpressParts(
-            runner=self._runner,
+            tokens=self._parts.tokens,
+            logins=self._parts.logins,
             register=self._register,
             lifecycle=self._parts.lifecycle,
             limits=self._limits,

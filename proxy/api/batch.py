@@ -9,7 +9,7 @@ from aiohttp import web
 from proxy.api.body import read_json
 from proxy.api.problem import build_problem
 from proxy.errors import ProxyError
-from proxy.keys import BATCHES, EXCHANGE, LIMITS, SETTINGS
+from proxy.keys import EXCHANGE, LIMITS, LOGIN, SETTINGS
 from proxy.query.batch_body import parse_batch, to_batch
 
 
@@ -19,7 +19,7 @@ async def post_batch(request: web.Request) -> web.Response:
     max_statements = request.app[SETTINGS].limits.batch_statements
     batch = to_batch(parse_batch(await read_json(request)), request.app[LIMITS], max_statements)
     deadline = exchange.set_deadline(batch.first.timeout_s, batch.first)
-    answer = await request.app[BATCHES].run(batch, deadline)
+    answer = await request[LOGIN].batches.run(batch, deadline)
     exchange.queue_s, exchange.db_s = answer.queue_s, answer.db_s
     exchange.row_count = answer.row_count
     tail = {

@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 
 from proxy.api.body import read_pieces, read_query_string
-from proxy.keys import COPIES, COUNTERS, EXCHANGE, STREAM_LIMITS
+from proxy.keys import COUNTERS, EXCHANGE, LOGIN, STREAM_LIMITS
 from proxy.query.copy_order import to_copy_order
 from proxy.stats.events import Event
 
@@ -25,7 +25,7 @@ async def post_copy(request: web.Request) -> web.Response:
         request.app[STREAM_LIMITS],
     )
     deadline = exchange.set_deadline(order.timeout_s)
-    answer = await request.app[COPIES].run(order, read_pieces(request), deadline)
+    answer = await request[LOGIN].copies.run(order, read_pieces(request), deadline)
     exchange.queue_s, exchange.db_s = answer.queue_s, answer.db_s
     request.app[COUNTERS].count(Event.ROWS_LOADED, answer.row_count)
     document = {

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from proxy.api.body import read_body
 from proxy.errors import UnsupportedMediaType
-from proxy.keys import DESCRIBER, EXCHANGE, LIMITS
+from proxy.keys import EXCHANGE, LIMITS, LOGIN
 from proxy.query.describe import parse_describe_body, to_inquiry
 
 
@@ -16,6 +16,6 @@ async def post_describe(request: web.Request) -> web.Response:
     body = parse_describe_body(await read_body(request))
     inquiry = to_inquiry(body, request.app[LIMITS])
     deadline = exchange.set_deadline(inquiry.query.timeout_s, inquiry.query)
-    answer = await request.app[DESCRIBER].run(inquiry, deadline)
+    answer = await request[LOGIN].describer.run(inquiry, deadline)
     exchange.queue_s, exchange.db_s = answer.queue_s, answer.db_s
     return web.Response(body=answer.body, content_type="application/json")

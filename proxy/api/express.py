@@ -12,14 +12,15 @@ from http import HTTPStatus
 from time import time
 from typing import NamedTuple, cast
 
-from proxy.api.problem import CONTENT_TYPE, build_problem, describe_bug, list_retry
+from proxy.api.problem import CONTENT_TYPE, build_problem, describe_bug, list_remedies
 from proxy.api.register import Finished, Register
-from proxy.api.request_head import MAX_HEAD_BYTES, read_head
+from proxy.api.request_head import MAX_HEAD_BYTES, RequestHead, read_head
 from proxy.api.timing import list_headers
+from proxy.auth.tokens import TokenFolder
 from proxy.errors import ProxyError
 from proxy.keys import Exchange, Lifecycle
 from proxy.query.body import parse_body
-from proxy.query.execute import QueryRunner
+from proxy.query.logins import Logins
 from proxy.query.models import QueryLimits, to_query
 
 ROUTE = "/v1/query"
@@ -31,7 +32,8 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 class ExpressParts(NamedTuple):
     """What all connections share; `open_other` makes aiohttp's protocol."""
 
-    runner: QueryRunner
+    tokens: TokenFolder
+    logins: Logins
     register: Register
     lifecycle: Lifecycle
     limits: QueryLimits
@@ -69,7 +71,7 @@ class Express(asyncio.Protocol):
         if head is None or len(body) != head.body_bytes or len(body) > self._parts.max_body_bytes:
             self._hand_over(data)
             return
-        self._task = self._loop.create_task(self._serve(head.wanted_id, body))
+        self._task = self._loop.create_task(self._serve(head, body))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's name
         """Cancel what runs: nobody waits for it any more."""
@@ -91,11 +93,11 @@ class Express(asyncio.Protocol):
         if self._task is not None:
             self._task.cancel()
 
-    async def _serve(self, wanted_id: str, body: bytes) -> None:
+    async def _serve(self, head: RequestHead, body: bytes) -> None:
         register = self._parts.register
-        exchange = register.enter(wanted_id, ROUTE)
+        exchange = register.enter(head.wanted_id, ROUTE)
         try:
-            status, content, extra, error = await self._answer(exchange, body)
+            status, content, extra, error = await self._answer(exchange, head, body)
             finished = Finished("POST", status, len(content), error)
             timings = register.finish(exchange, finished)
             headers = list_headers(exchange, timings) | extra
@@ -108,15 +110,16 @@ class Express(asyncio.Protocol):
             self._go_on()
 
     async def _answer(
-        self, exchange: Exchange, body: bytes
+        self, exchange: Exchange, head: RequestHead, body: bytes
     ) -> tuple[int, bytes, dict[str, str], ProxyError | None]:
         """Status, body, headers of its own, and the error if it is one."""
         parts = self._parts
         try:
+            exchange.client = parts.tokens.identify(head.authorization)
             parts.lifecycle.check()
             query = to_query(parse_body(body), parts.limits)
             deadline = exchange.set_deadline(query.timeout_s, query)
-            answer = await parts.runner.run(query, deadline)
+            answer = await parts.logins.choose(exchange.client).queries.run(query, deadline)
         except ProxyError as expected:
             error = expected
         except Exception:  # noqa: BLE001  # the outermost place: it becomes a problem
@@ -125,7 +128,7 @@ class Express(asyncio.Protocol):
             exchange.note(answer)
             return _OK, answer.body, {}, None
         content = build_problem(ROUTE, exchange.request_id, error)
-        return error.status, content, list_retry(error), error
+        return error.status, content, list_remedies(error), error
 
     def _go_on(self) -> None:
         """Wait for the next request; what has come meanwhile is more than one at a time."""

@@ -11,21 +11,21 @@ from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.deadline import Deadline
 from proxy.engine.upstream import Upstream
 from proxy.errors import ProxyError
-from proxy.keys import COUNTERS, LIFECYCLE, SAVED, SUBSCRIPTIONS, TRANSACTIONS, UPSTREAM
+from proxy.keys import COUNTERS, LIFECYCLE, LOGINS, SAVED
 
 READY_S = 2.0
 
 
 async def get_startup(request: web.Request) -> web.Response:
     """Whether the upstream has been proven once."""
-    profile = request.app[UPSTREAM].connected.profile
+    profile = request.app[LOGINS].default.upstream.connected.profile
     return _json({"status": "started", "upstream": profile.kind})
 
 
 async def get_ready(request: web.Request) -> web.Response:
     """Whether a statement can run now, and we aren't draining."""
     request.app[LIFECYCLE].check()
-    await request.app[UPSTREAM].check(Deadline.after(READY_S))
+    await request.app[LOGINS].default.upstream.check(Deadline.after(READY_S))
     return _json({"status": "ready"})
 
 
@@ -45,9 +45,13 @@ async def get_stats(request: web.Request) -> web.Response:
             "state": "draining" if lifecycle.is_draining else "running",
             "rows": IMPLEMENTATION,
             "requests_running": len(lifecycle.running),
-            **_upstream_stats(request.app[UPSTREAM]),
-            "transactions": request.app[TRANSACTIONS].gauges(),
-            "listeners": request.app[SUBSCRIPTIONS].gauges(),
+            **_upstream_stats(request.app[LOGINS].default.upstream),
+            "logins": {
+                client: _upstream_stats(login.upstream)
+                for client, login in request.app[LOGINS].of_clients.items()
+            },
+            "transactions": request.app[LOGINS].default.transactions.gauges(),
+            "listeners": request.app[LOGINS].default.subscriptions.gauges(),
             "named": request.app[SAVED].report(),
             "tags": request.app[COUNTERS].snapshot_tags(),
             "events": request.app[COUNTERS].snapshot(),

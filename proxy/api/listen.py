@@ -11,7 +11,7 @@ from proxy.api.streamed import StreamedResponse
 from proxy.api.timing import list_headers
 from proxy.engine.subscription import Notification, Subscription
 from proxy.errors import InvalidRequest, ProxyError
-from proxy.keys import COUNTERS, EXCHANGE, SETTINGS, SUBSCRIPTIONS
+from proxy.keys import COUNTERS, EXCHANGE, LOGIN, SETTINGS
 from proxy.query.params import SHOWN_NAME, did_you_mean
 from proxy.sql.name import quote_name
 from proxy.stats.events import Event
@@ -25,7 +25,7 @@ _BEGIN, _BEAT = b": listening\n\n", b": still listening\n\n"
 async def get_listen(request: web.Request) -> web.StreamResponse:
     """Send the notifications of channels as they come: server-sent events."""
     channels = _read_channels(read_query_string(request))
-    async with request.app[SUBSCRIPTIONS].open(channels) as subscription:
+    async with request[LOGIN].subscriptions.open(channels) as subscription:
         return await _answer(request, subscription)
 
 

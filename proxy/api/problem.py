@@ -6,7 +6,7 @@ from math import ceil
 import orjson
 from aiohttp import web
 
-from proxy.errors import ProxyError
+from proxy.errors import ProxyError, Unauthorized
 from proxy.keys import EXCHANGE
 
 CONTENT_TYPE = "application/problem+json"
@@ -33,18 +33,20 @@ def problem_response(request: web.Request, error: ProxyError) -> web.Response:
         body=build_problem(request.path, request[EXCHANGE].request_id, error),
         content_type=CONTENT_TYPE,
     )
-    response.headers.update(list_retry(error))
-    allow = error.context.get("allow")
-    if allow is not None:
-        response.headers["Allow"] = str(allow)
+    response.headers.update(list_remedies(error))
     return response
 
 
-def list_retry(error: ProxyError) -> dict[str, str]:
-    """List the header that says when to try again, where that helps."""
-    if error.retry_after_ms is None:
-        return {}
-    return {"Retry-After": str(ceil(error.retry_after_ms / 1000))}
+def list_remedies(error: ProxyError) -> dict[str, str]:
+    """List the headers that say what to do: when to try again, which methods, how to log in."""
+    headers = {}
+    if error.retry_after_ms is not None:
+        headers["Retry-After"] = str(ceil(error.retry_after_ms / 1000))
+    if "allow" in error.context:
+        headers["Allow"] = str(error.context["allow"])
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
 
 
 def describe_bug(request_id: str) -> ProxyError:

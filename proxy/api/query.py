@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from proxy.api.body import read_query
-from proxy.keys import EXCHANGE, LIMITS, RUNNER
+from proxy.keys import EXCHANGE, LIMITS, LOGIN
 from proxy.query.execute import QueryAnswer
 from proxy.query.models import Query, to_query
 
@@ -19,6 +19,6 @@ async def run_query(request: web.Request, query: Query) -> QueryAnswer:
     """Run a query within its request's time, and note how it went."""
     exchange = request[EXCHANGE]
     deadline = exchange.set_deadline(query.timeout_s, query)
-    answer = await request.app[RUNNER].run(query, deadline)
+    answer = await request[LOGIN].queries.run(query, deadline)
     exchange.note(answer)
     return answer

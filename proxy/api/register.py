@@ -97,6 +97,8 @@ def _list_fields(exchange: Exchange, finished: Finished, timings: Mapping[str, f
         "rows": exchange.row_count,
         "bytes": finished.body_bytes,
     }
+    if exchange.client is not None:
+        fields["client"] = exchange.client
     if exchange.tag is not None:
         fields["tag"] = exchange.tag
     for name, value_ms in timings.items():

@@ -22,7 +22,9 @@ _WITHOUT_EFFECT = frozenset(
     }
 )
 _VALUES = {"content-type": "application/json", "connection": "keep-alive"}  # no others
-_KNOWN = _WITHOUT_EFFECT | _VALUES.keys() | {"host", "content-length", "x-request-id"}
+_KNOWN = (
+    _WITHOUT_EFFECT | _VALUES.keys() | {"host", "content-length", "x-request-id", "authorization"}
+)
 MAX_HEAD_BYTES = 2048
 
 
@@ -30,7 +32,8 @@ class RequestHead(NamedTuple):
     """What the head of a `POST /v1/query` says."""
 
     body_bytes: int
-    wanted_id: str  # empty for none
+    wanted_id: str  # empty for none, like the next
+    authorization: str
 
 
 @lru_cache(1024)  # a client's heads differ in little, if at all
@@ -54,4 +57,6 @@ def read_head(head: bytes) -> RequestHead | None:
         return None
     if any(headers.get(name, value).lower() != value for name, value in _VALUES.items()):
         return None
-    return RequestHead(int(length), headers.get("x-request-id", ""))
+    return RequestHead(
+        int(length), headers.get("x-request-id", ""), headers.get("authorization", "")
+    )

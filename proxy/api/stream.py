@@ -11,7 +11,7 @@ from proxy.api.timing import list_headers, list_timings
 from proxy.encoders.stream_format import StreamFormat, StreamWish
 from proxy.engine.deadline import Deadline
 from proxy.errors import HttpVersionTooOld, ProxyError, RequestTimeout
-from proxy.keys import COUNTERS, EXCHANGE, SETTINGS, STREAM_LIMITS, STREAMS
+from proxy.keys import COUNTERS, EXCHANGE, LOGIN, SETTINGS, STREAM_LIMITS
 from proxy.query.body import QueryBody
 from proxy.query.models import to_query
 from proxy.query.stream import RowStream
@@ -24,7 +24,7 @@ async def post_stream(request: web.Request) -> web.StreamResponse:
     body, wish = await read_stream_query(request)
     query = to_query(body, request.app[STREAM_LIMITS])
     deadline = exchange.set_deadline(query.timeout_s, query)
-    async with request.app[STREAMS].open(query, deadline) as stream:
+    async with request[LOGIN].streams.open(query, deadline) as stream:
         return await answer_stream(request, stream, wish, deadline)
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from proxy.api.body import read_json, read_query
 from proxy.api.stream import answer_stream, read_stream_query
-from proxy.keys import EXCHANGE, LIMITS, RUNNER, SETTINGS, STREAM_LIMITS, STREAMS, TRANSACTIONS
+from proxy.keys import EXCHANGE, LIMITS, LOGIN, SETTINGS, STREAM_LIMITS
 from proxy.query.block import EndCommand
 from proxy.query.models import find_timeout_s
 from proxy.query.transaction import LEFT, HeldTransaction
@@ -21,7 +21,7 @@ async def post_transaction(request: web.Request) -> web.Response:
     body = parse_transaction(await read_json(request))
     order = to_order(body, limits, request.app[SETTINGS].transactions)
     deadline = request[EXCHANGE].set_deadline(limits.timeout_s)
-    held = await request.app[TRANSACTIONS].begin(order, deadline)
+    held = await request[LOGIN].transactions.begin(order, deadline)
     response = _show(held, status=201)
     response.headers["Location"] = f"{request.path}/{held.id}"
     return response
@@ -29,7 +29,7 @@ async def post_transaction(request: web.Request) -> web.Response:
 
 async def get_transaction(request: web.Request) -> web.Response:
     """Tell the state of a transaction; that doesn't make it live longer."""
-    return _show(request.app[TRANSACTIONS].find(request.match_info["id"]))
+    return _show(request[LOGIN].transactions.find(request.match_info["id"]))
 
 
 async def post_transaction_query(request: web.Request) -> web.Response:
@@ -37,8 +37,10 @@ async def post_transaction_query(request: web.Request) -> web.Response:
     exchange = request[EXCHANGE]
     query = to_inner_query(await read_query(request), request.app[LIMITS])
     deadline = exchange.set_deadline(query.timeout_s, query)
-    async with request.app[TRANSACTIONS].use(request.match_info["id"]) as held:
-        answer = await request.app[RUNNER].run_in(held.connected, held.connection, query, deadline)
+    async with request[LOGIN].transactions.use(request.match_info["id"]) as held:
+        answer = await request[LOGIN].queries.run_in(
+            held.connected, held.connection, query, deadline
+        )
     exchange.db_s, exchange.encode_s = answer.db_s, answer.encode_s
     exchange.row_count = answer.row_count
     return web.Response(body=answer.body, content_type="application/json")
@@ -50,8 +52,8 @@ async def post_transaction_stream(request: web.Request) -> web.StreamResponse:
     body, wish = await read_stream_query(request)
     query = to_inner_query(body, request.app[STREAM_LIMITS])
     deadline = exchange.set_deadline(query.timeout_s, query)
-    streams = request.app[STREAMS]
-    async with request.app[TRANSACTIONS].use(request.match_info["id"]) as held:
+    streams = request[LOGIN].streams
+    async with request[LOGIN].transactions.use(request.match_info["id"]) as held:
         async with streams.open_in(held.connected, held.connection, query, deadline) as stream:
             response = await answer_stream(request, stream, wish, deadline)
         if exchange.is_client_gone:
@@ -72,7 +74,7 @@ async def post_transaction_rollback(request: web.Request) -> web.Response:
 async def _end(request: web.Request, command: EndCommand) -> web.Response:
     timeout_s = find_timeout_s(parse_end(await read_json(request)).timeout_ms, request.app[LIMITS])
     deadline = request[EXCHANGE].set_deadline(timeout_s)
-    answer = await request.app[TRANSACTIONS].end(request.match_info["id"], command, deadline)
+    answer = await request[LOGIN].transactions.end(request.match_info["id"], command, deadline)
     notices = [asdict(notice) for notice in answer.notices]
     return _json({"command": command.upper(), "notices": notices})
 

@@ -20,14 +20,15 @@ from proxy.dev.process import (
 PoolMode = Literal["session", "transaction", "statement"]
 
 _DATABASES = ("app", "postgres")
-_USERS = ("app", "postgres", "admin", "stats")
+_USERS = ("app", "postgres", "acme", "globex", "admin", "stats")
 
 
 class LocalPgBouncer:
     """PgBouncer on a port of 127.0.0.1, while the context lasts; enter it again to restart it.
 
     It knows the databases `app` and `postgres`, those of `databases` (name and connection string),
-    and the users `app` and `postgres`; `admin` may do everything on its console, `stats` may look.
+    and the users `app`, `postgres`, and for tests of logins `acme` and `globex`; `admin` may do
+    everything on its console, `stats` may look.
     A pool has two server connections, unless `options` say otherwise.
     """
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from proxy.errors import NotFound, ProxyError
 from proxy.query.params import SHOWN_NAME, did_you_mean
 from proxy.query.saved import SavedQuery, parse_saved
+from proxy.repeat import repeat
 from proxy.stats.events import Emit, Event
 
 MAX_FILES = 1000
@@ -82,13 +83,10 @@ class SavedFolder:
         if self._path is None:
             yield
             return
-        await self._start(self._path)
-        task = asyncio.create_task(self._look(self._path, reload_s))
-        try:
+        path = self._path
+        await self._start(path)
+        async with repeat(lambda: self._reload(path), reload_s):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _start(self, path: Path) -> None:
         try:
@@ -101,11 +99,6 @@ class SavedFolder:
             )
             raise ProxyError("\n".join(lines))
         self._use(shelf)
-
-    async def _look(self, path: Path, reload_s: float) -> None:
-        while True:
-            await asyncio.sleep(reload_s)
-            await self._reload(path)
 
     async def _reload(self, path: Path) -> None:
         before = self._shelf

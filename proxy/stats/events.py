@@ -30,6 +30,8 @@ class Event(StrEnum):
     TRANSACTION_ROLLED_BACK = "transaction_rolled_back"  # seconds, lost ones too
     TRANSACTION_EXPIRED = "transaction_expired"  # seconds
     BATCH_RETRIED = "batch_retried"  # run again after a conflict with others
+    TOKEN_REFUSED = "token_refused"  # noqa: S105  # a request had none that is known
+    TOKENS_RELOADED = "tokens_reloaded"  # files of them had changed
     LISTENER_OPENED = "listener_opened"
     LISTENER_CUT = "listener_cut"  # since its reader was too slow
     NOTIFICATION_SENT = "notification_sent"

@@ -19,7 +19,7 @@ where application_name = $1 and query ~* '^listen'
 
 async def assert_nobody_listens(client: Client) -> None:
     async def is_quiet() -> bool:
-        return client.service.subscriptions.gauges()["open"] == 0
+        return client.service.logins.default.subscriptions.gauges()["open"] == 0
 
     await poll(is_quiet, "a listener is left")
 

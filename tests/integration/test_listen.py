@@ -117,7 +117,7 @@ async def test_silence_is_broken_by_comments(client, upstream, monkeypatch):
 
 async def test_a_session_that_listens_no_more_is_noticed(client, monkeypatch):
     async with listen(client, "orders") as listener:
-        (subscription,) = client.service.subscriptions._open
+        (subscription,) = client.service.logins.default.subscriptions._open
         await subscription._driver.execute("unlisten orders")
         monkeypatch.setattr(listen_module, "HEARTBEAT_S", 0.02)
         await client.value("select pg_notify('orders', 'lost')")

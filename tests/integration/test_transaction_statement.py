@@ -229,7 +229,7 @@ async def test_a_serialization_failure_at_the_commit_is_one_of_the_commit(client
 async def test_a_request_that_is_cancelled_between_two_flights_ends_it(client):
     transaction = await Transaction.begin(client)
     with pytest.raises(asyncio.CancelledError):
-        async with client.service.transactions.use(transaction.begun.json["id"]):
+        async with client.service.logins.default.transactions.use(transaction.begun.json["id"]):
             raise asyncio.CancelledError
     assert "a client went away" in (await transaction.state()).json["detail"]
 

@@ -60,14 +60,16 @@ def test_nothing_given_means_the_defaults():
 def test_every_setting_can_be_given_by_every_source(config, tmp_path):
     certificates = tmp_path / "ca.pem"
     certificates.touch()
+    base = {"PGSIDECAR_AUTH__TOKENS_DIR": "/t", "PGSIDECAR_SESSION__ROLES_ARE_NO_BOUNDARY": "true"}
     for entry in list_entries().values():
         value = str(certificates) if entry.key == "tls_ca_file" else entry.example
         text = value if isinstance(value, str) else json.dumps(value)
         file = config(f"[{entry.section}]\n{entry.key} = {write_toml(value)}")
-        by_file = read(file=file)
+        needed = {name: text for name, text in base.items() if name != entry.variable}
+        by_file = read(environ=needed, file=file)
         assert by_file.origins[entry.name] == f"file {file}"
-        assert read({entry.name: text}).settings == by_file.settings
-        assert read(environ={entry.variable: text}).settings == by_file.settings
+        assert read({entry.name: text}, needed).settings == by_file.settings
+        assert read(environ={**needed, entry.variable: text}).settings == by_file.settings
 
 
 def test_map_and_list_are_json_in_flags_and_environment():
