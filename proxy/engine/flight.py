@@ -24,6 +24,10 @@ Isolation = Literal["read committed", "repeatable read", "serializable"]
 class Transaction:
     """What a statement asks of its transaction.
 
+    `proves_read_only` has the end fail where something was written in spite of `read_only`: up to
+    Postgres 15 a statement can take that back by resetting transaction_read_only. What has written
+    has a transaction id, which nothing takes away.
+
     `is_block` says that the upstream takes BEGIN. A statement pool doesn't; there the flight's
     implicit transaction gets isolation and read-only from its prefix, and a dry run can't be.
     """
@@ -32,6 +36,7 @@ class Transaction:
     read_only: bool = False
     dry_run: bool = False
     is_block: bool = True
+    proves_read_only: bool = False
 
 
 def build_flight(
@@ -79,7 +84,7 @@ def build_batch_flight(
         messages.append(build_parse(statement.sql, _without_inferred_end(statement.oids)))
         for number, values in enumerate(statement.sets):
             messages += (build_bind(values), b"" if number else DESCRIBE, EXECUTE_ALL)
-    flight = _enclose(messages, settings, transaction)
+    flight = _enclose(messages, settings, transaction, goes_on=True)
     return flight._replace(more=sum(len(statement.sets) for statement in statements) - 1)
 
 
@@ -87,13 +92,17 @@ def _enclose(
     messages: Sequence[bytes],
     settings: Mapping[str, str] | None,
     transaction: Transaction | None,
+    *,
+    goes_on: bool = False,
 ) -> Flight:
-    """Put around a statement's messages what protects them."""
+    """Put around a statement's messages what protects them; it `goes_on` with other statements."""
     prefixes, end = _transaction_messages(transaction) if transaction else ([], b"")
     if transaction and transaction.read_only and not transaction.is_block:
         settings = {**(settings or {}), "transaction_read_only": "on"}
     if settings:
         prefixes.append(settings_prefix(settings))
+    elif goes_on and transaction and transaction.read_only:
+        prefixes.append(_TAKE_SNAPSHOT)
     return Flight(b"".join((*prefixes, *messages, end, SYNC)), len(prefixes))
 
 
@@ -102,12 +111,17 @@ def build_begin_flight(transaction: Transaction, settings: Mapping[str, str]) ->
     prefixes, _ = _transaction_messages(transaction)
     if settings:
         prefixes.append(settings_prefix(settings))
+    elif transaction.read_only:
+        prefixes.append(_TAKE_SNAPSHOT)
     return Flight(b"".join((*prefixes, SYNC)), len(prefixes))
 
 
-def build_end_flight(command: Literal["commit", "rollback"]) -> Flight:
+def build_end_flight(
+    command: Literal["commit", "rollback"], *, proves_read_only: bool = False
+) -> Flight:
     """Build the flight that ends an open transaction."""
-    return Flight(_command(command) + SYNC)
+    proof = _PROVE_READ_ONLY if proves_read_only else b""
+    return Flight(proof + _command(command) + SYNC, int(proves_read_only))
 
 
 def build_describe_flight(sql: bytes, oids: Sequence[int], settings: Mapping[str, str]) -> Flight:
@@ -129,16 +143,25 @@ def build_copy_flight(sql: bytes, feed: CopyFeed, settings: Mapping[str, str]) -
 
 def _transaction_messages(transaction: Transaction) -> tuple[list[bytes], bytes]:
     """Build what goes before the settings, and what goes behind the statement."""
+    proof = _PROVE_READ_ONLY if transaction.proves_read_only else b""
     level = f" isolation level {transaction.isolation}" if transaction.isolation else ""
     if not transaction.is_block:
-        return ([_command(f"set transaction{level}")] if level else []), b""
+        return ([_command(f"set transaction{level}")] if level else []), proof
     access = " read only" if transaction.read_only else ""
-    end = _command("rollback" if transaction.dry_run else "commit")
+    end = proof + _command("rollback" if transaction.dry_run else "commit")
     return [_command(f"begin{level}{access}")], end
 
 
 def _command(sql: str) -> bytes:
     return build_parse(sql.encode()) + build_bind(()) + EXECUTE_ALL
+
+
+# SET LOCAL transaction_read_only = off works up to the first snapshot, which any query takes.
+_TAKE_SNAPSHOT = _command("select where false")
+_PROVE_READ_ONLY = _command(
+    "select where (case when pg_catalog.pg_current_xact_id_if_assigned() is null then 'on' "
+    "else 'read_only was taken back, so all of it is undone' end)::bool is null"
+)
 
 
 def _without_inferred_end(oids: Sequence[int]) -> Sequence[int]:

@@ -104,7 +104,8 @@ async def _roll_back(held: HeldTransaction, deadline: Deadline) -> Answer:
 async def _commit(held: HeldTransaction, deadline: Deadline) -> Answer:
     held.ending = transaction.COMMIT_LOST
     try:
-        answer = await held.connection.run(build_end_flight("commit"), Discard(), deadline)
+        flight = build_end_flight("commit", proves_read_only=held.proves_read_only)
+        answer = await held.connection.run(flight, Discard(), deadline)
         _check_commit(answer)
     except ProxyError as error:
         held.ending = _judge(error)

@@ -15,6 +15,7 @@ from proxy.sql.setting import CLAIMS
 from proxy.wire.messages import Flight
 
 MAX_ROWS = 2**31 - 1  # that Execute can carry
+NO_RESET_SINCE = 160_000  # Postgres 16 refuses to reset transaction_read_only
 BACKSTOP_S = 1.0  # statement_timeout comes this long after our own deadline
 
 
@@ -71,7 +72,13 @@ def _transaction(connected: Connected, query: Query) -> Transaction | None:
     if not (query.isolation or query.read_only or query.dry_run):
         return None
     is_block = connected.profile.pool_mode != "statement"
-    return Transaction(query.isolation, query.read_only, query.dry_run, is_block)
+    proves = query.read_only and can_reset_read_only(connected)
+    return Transaction(query.isolation, query.read_only, query.dry_run, is_block, proves)
+
+
+def can_reset_read_only(connected: Connected) -> bool:
+    """Whether this server lets a statement take read_only back."""
+    return connected.profile.server_version_num < NO_RESET_SINCE
 
 
 def _row_limit(query: Query) -> int:

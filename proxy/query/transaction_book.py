@@ -24,6 +24,7 @@ from proxy.errors import (
     TransactionExpired,
 )
 from proxy.query.block import EndCommand, begin_block, end_block, regain_block
+from proxy.query.flight import can_reset_read_only
 from proxy.query.transaction import DRAINED, LEFT, Ending, HeldTransaction
 from proxy.query.transaction_body import TransactionOrder
 from proxy.stats.events import Emit, Event
@@ -163,6 +164,7 @@ class TransactionBook:
             connected=connected,
             connection=connection,
             idle_s=order.idle_s,
+            proves_read_only=order.transaction.read_only and can_reset_read_only(connected),
             began_at=now,
             expires_at=now + order.timeout_s,
             expires_on=datetime.now(UTC) + timedelta(seconds=order.timeout_s),
