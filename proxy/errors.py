@@ -20,6 +20,7 @@ ProxyError
 ├── ResultTooLarge        413  more rows or bytes than asked for
 ├── UnsupportedMediaType  415  content type or encoding that we don't read
 ├── QueueFull             429  too many requests wait for a connection already
+├── TooManyRequests       429  a client has used its quota
 ├── TooManyTransactions   429  open transactions hold their share of the pool already
 ├── TooManyListeners      429  as many clients listen as may
 ├── QueryCanceled         499  somebody asked for the end of the request
@@ -196,6 +197,12 @@ class QueueFull(ProxyError):
     """So many requests wait for a connection that one more is refused at once."""
 
     status, code, phase, is_transient = 429, "queue_full", "queue", True
+
+
+class TooManyRequests(ProxyError):
+    """The client has used up what it may have in hand, or send in a second."""
+
+    status, code, is_transient = 429, "too_many_requests", True
 
 
 class TooManyTransactions(ProxyError):

@@ -10,7 +10,8 @@ from proxy.engine.deadline import Deadline
 from proxy.errors import Draining, ProxyError
 from proxy.query.execute import QueryAnswer
 from proxy.query.logins import Login, Logins
-from proxy.query.models import Query, QueryLimits
+from proxy.query.models import Query
+from proxy.query.policy import Policies, Policy
 from proxy.query.saved_folder import SavedFolder
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
@@ -69,12 +70,12 @@ class Exchange:
 
 
 SETTINGS = web.AppKey("settings", Settings)
-LIMITS = web.AppKey("limits", QueryLimits)
-STREAM_LIMITS = web.AppKey("stream_limits", QueryLimits)
+POLICIES = web.AppKey("policies", Policies)
 TOKENS = web.AppKey("tokens", TokenFolder)
 LOGINS = web.AppKey("logins", Logins)
 SAVED = web.AppKey("saved", SavedFolder)
 COUNTERS = web.AppKey("counters", Counters)
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
 LOGIN = web.RequestKey("login", Login)
+POLICY = web.RequestKey("policy", Policy)
 EXCHANGE = web.RequestKey("exchange", Exchange)

@@ -13,7 +13,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from proxy.settings_auth import AuthSettings
 from proxy.settings_embedded import EmbeddedSettings
-from proxy.settings_form import Dsn, Port, SocketPath
+from proxy.settings_form import Dsn
+from proxy.settings_http import HttpSettings, OpsSettings
 from proxy.settings_section import Section
 from proxy.settings_session import SessionSettings
 from proxy.settings_sql import SqlSettings
@@ -107,35 +108,6 @@ class PoolSettings(Section):
         le=3600,
         description="Time without work after which a lane goes back to SQLAlchemy's pool.",
     )
-
-
-class HttpSettings(Section):
-    """The listener of the query API."""
-
-    host: str = Field("127.0.0.1", min_length=1, description="Address of the query API.")
-    port: Port = Field(7432, description="Port of the query API; 0 takes a free one.")
-    unix_socket: SocketPath | None = Field(
-        None,
-        description="Unix socket that serves the query API instead of host and port.",
-        examples=["/run/pgsidecar/http.sock"],
-    )
-    express: bool = Field(True, description="Answer plain queries past the HTTP framework.")
-    body_timeout_s: float = Field(
-        10.0, gt=0, le=600, description="Longest time that a client may take to send its body."
-    )
-    drain_timeout_s: float = Field(
-        20.0,
-        ge=0,
-        le=3600,
-        description="Time that running requests get to finish when the service stops.",
-    )
-
-
-class OpsSettings(Section):
-    """The listener for probes and statistics."""
-
-    host: str = Field("127.0.0.1", min_length=1, description="Address of probes and statistics.")
-    port: Port = Field(7433, description="Port of probes and statistics; 0 takes a free one.")
 
 
 class LimitSettings(Section):
@@ -271,10 +243,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_logins(self) -> Self:
-        if self.upstream.logins and self.auth.tokens_dir is None:
-            raise ValueError(
-                "upstream.logins needs auth.tokens_dir: a client is known by its token alone"
-            )
+        for name, clients in (
+            ("upstream.logins", self.upstream.logins),
+            ("auth.clients", self.auth.clients),
+        ):
+            if clients and self.auth.tokens_dir is None:
+                raise ValueError(
+                    f"{name} needs auth.tokens_dir: a client is known by its token alone"
+                )
         return self
 
     def for_login(self, dsn: SecretStr) -> Self:
@@ -282,6 +258,12 @@ class Settings(BaseSettings):
         pool = {"size": self.pool.login_size, "overflow": 0}
         copied = self.with_upstream(dsn.get_secret_value())
         return copied.model_copy(update={"pool": self.pool.model_copy(update=pool)})
+
+    @property
+    def has_strangers(self) -> bool:
+        """Whether anybody on the network reaches the operations listener, unknown to us."""
+        is_guarded = self.auth.tokens_dir or self.auth.open_network or _is_loopback(self.ops.host)
+        return not is_guarded
 
     def with_upstream(self, dsn: str) -> Self:
         """Copy these settings with another `upstream.dsn`."""

@@ -105,6 +105,8 @@ def _describe_form(key: str, schema: Schema) -> str:
         "array": "list of texts",
         "object": "map of texts",
     }
+    if "$ref" in schema.get("additionalProperties", {}):
+        return "map of maps"
     return forms[schema["type"]]
 
 

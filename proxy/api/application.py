@@ -1,16 +1,17 @@
 """The two aiohttp applications, made out of what they share."""
 
-import sys
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from proxy.api.express import ExpressParts
-from proxy.api.identity import identify_client
+from proxy.api.identity import identify_client, identify_operator
 from proxy.api.listener import KEEPALIVE_S, OpenProtocol
 from proxy.api.middleware import follow_request, refuse_while_draining
+from proxy.api.origin import ORIGINS, OriginRule, add_headers, check_origin
 from proxy.api.raw_sql import refuse_raw_sql
 from proxy.api.register import REGISTER, Register
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
@@ -18,16 +19,15 @@ from proxy.auth.tokens import TokenFolder
 from proxy.keys import (
     COUNTERS,
     LIFECYCLE,
-    LIMITS,
     LOGINS,
+    POLICIES,
     SAVED,
     SETTINGS,
-    STREAM_LIMITS,
     TOKENS,
     Lifecycle,
 )
 from proxy.query.logins import Logins
-from proxy.query.models import QueryLimits
+from proxy.query.policy import Policies
 from proxy.query.saved_folder import SavedFolder
 from proxy.settings import Settings
 from proxy.stats.counters import Counters
@@ -50,18 +50,20 @@ class Applications:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._limits = _query_limits(parts.settings)
+        clock = asyncio.get_running_loop().time
+        self._policies = Policies(parts.settings, clock)
+        self._origins = OriginRule(parts.settings.http)
         has_log = parts.settings.log.access
         self._register = Register(parts.lifecycle, parts.counters, has_log=has_log)
 
     def build_operations(self) -> web.Application:
         """Make the application for probes and statistics."""
-        return self._build((follow_request,), OPERATIONS_ROUTES)
+        return self._build((follow_request, check_origin, identify_operator), OPERATIONS_ROUTES)
 
     def build_queries(self) -> web.Application:
         """Make the application of the query API."""
         guards = () if self._parts.settings.sql.mode == "any" else (refuse_raw_sql,)
-        gates = (follow_request, identify_client, refuse_while_draining)
+        gates = (follow_request, check_origin, identify_client, refuse_while_draining)
         return self._build((*gates, *guards), QUERY_ROUTES)
 
     def _build(
@@ -71,8 +73,9 @@ class Applications:
         app = web.Application(middlewares=middlewares, client_max_size=settings.limits.body_bytes)
         app[SETTINGS], app[LIFECYCLE], app[COUNTERS] = settings, parts.lifecycle, parts.counters
         app[REGISTER] = self._register
-        app[LIMITS], app[STREAM_LIMITS] = self._limits, _stream_limits(settings)
+        app[POLICIES], app[ORIGINS] = self._policies, self._origins
         app[LOGINS], app[TOKENS], app[SAVED] = parts.logins, parts.tokens, parts.saved
+        app.on_response_prepare.append(add_headers)
         app.add_routes(routes)
         return app
 
@@ -89,35 +92,10 @@ class Applications:
             logins=self._parts.logins,
             register=self._register,
             lifecycle=self._parts.lifecycle,
-            limits=self._limits,
+            policies=self._policies,
+            origins=self._origins,
             max_body_bytes=self._parts.settings.limits.body_bytes,
             keepalive_s=KEEPALIVE_S,
             open_other=open_other,
             connections=set(),
         )
-
-
-def _query_limits(settings: Settings) -> QueryLimits:
-    limits = settings.limits
-    return QueryLimits(
-        rows=limits.rows,
-        bytes=limits.bytes,
-        timeout_s=limits.timeout_s,
-        timeout_max_s=limits.timeout_max_s,
-        sql_bytes=limits.sql_bytes,
-        allowed_settings=settings.session.allowed_settings,
-        allowed_roles=settings.session.allowed_roles,
-        allow_claims=settings.session.allow_claims,
-    )
-
-
-def _stream_limits(settings: Settings) -> QueryLimits:
-    """A stream has a deadline of its own, and as many rows and bytes as there are."""
-    timeout_s = settings.limits.stream_timeout_s
-    return replace(
-        _query_limits(settings),
-        rows=sys.maxsize,
-        bytes=sys.maxsize,
-        timeout_s=timeout_s,
-        timeout_max_s=timeout_s,
-    )

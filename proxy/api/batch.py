@@ -9,7 +9,7 @@ from aiohttp import web
 from proxy.api.body import read_json
 from proxy.api.problem import build_problem
 from proxy.errors import ProxyError
-from proxy.keys import EXCHANGE, LIMITS, LOGIN, SETTINGS
+from proxy.keys import EXCHANGE, LOGIN, POLICY, SETTINGS
 from proxy.query.batch_body import parse_batch, to_batch
 
 
@@ -17,7 +17,7 @@ async def post_batch(request: web.Request) -> web.Response:
     """Run several statements, in one flight or each on its own."""
     exchange = request[EXCHANGE]
     max_statements = request.app[SETTINGS].limits.batch_statements
-    batch = to_batch(parse_batch(await read_json(request)), request.app[LIMITS], max_statements)
+    batch = to_batch(parse_batch(await read_json(request)), request[POLICY].limits, max_statements)
     deadline = exchange.set_deadline(batch.first.timeout_s, batch.first)
     answer = await request[LOGIN].batches.run(batch, deadline)
     exchange.queue_s, exchange.db_s = answer.queue_s, answer.db_s

@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 
 from proxy.api.body import read_pieces, read_query_string
-from proxy.keys import COUNTERS, EXCHANGE, LOGIN, STREAM_LIMITS
+from proxy.keys import COUNTERS, EXCHANGE, LOGIN, POLICY
 from proxy.query.copy_order import to_copy_order
 from proxy.stats.events import Event
 
@@ -22,7 +22,7 @@ async def post_copy(request: web.Request) -> web.Response:
         request.match_info["table"],
         request.content_type,
         read_query_string(request),
-        request.app[STREAM_LIMITS],
+        request[POLICY].stream_limits,
     )
     deadline = exchange.set_deadline(order.timeout_s)
     answer = await request[LOGIN].copies.run(order, read_pieces(request), deadline)

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from proxy.api.body import read_body
 from proxy.errors import UnsupportedMediaType
-from proxy.keys import EXCHANGE, LIMITS, LOGIN
+from proxy.keys import EXCHANGE, LOGIN, POLICY
 from proxy.query.describe import parse_describe_body, to_inquiry
 
 
@@ -14,7 +14,7 @@ async def post_describe(request: web.Request) -> web.Response:
     if request.content_type != "application/json":
         raise UnsupportedMediaType("send a JSON object with Content-Type: application/json")
     body = parse_describe_body(await read_body(request))
-    inquiry = to_inquiry(body, request.app[LIMITS])
+    inquiry = to_inquiry(body, request[POLICY].limits)
     deadline = exchange.set_deadline(inquiry.query.timeout_s, inquiry.query)
     answer = await request[LOGIN].describer.run(inquiry, deadline)
     exchange.queue_s, exchange.db_s = answer.queue_s, answer.db_s

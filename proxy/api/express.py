@@ -12,16 +12,20 @@ from http import HTTPStatus
 from time import time
 from typing import NamedTuple, cast
 
+from proxy.api.origin import OriginRule
 from proxy.api.problem import CONTENT_TYPE, build_problem, describe_bug, list_remedies
 from proxy.api.register import Finished, Register
 from proxy.api.request_head import MAX_HEAD_BYTES, RequestHead, read_head
+from proxy.api.scopes import SCOPES
 from proxy.api.timing import list_headers
 from proxy.auth.tokens import TokenFolder
 from proxy.errors import ProxyError
 from proxy.keys import Exchange, Lifecycle
 from proxy.query.body import parse_body
+from proxy.query.execute import QueryAnswer
 from proxy.query.logins import Logins
-from proxy.query.models import QueryLimits, to_query
+from proxy.query.models import to_query
+from proxy.query.policy import Policies
 
 ROUTE = "/v1/query"
 _HEAD_END = b"\r\n\r\n"
@@ -36,7 +40,8 @@ class ExpressParts(NamedTuple):
     logins: Logins
     register: Register
     lifecycle: Lifecycle
-    limits: QueryLimits
+    policies: Policies
+    origins: OriginRule
     max_body_bytes: int
     keepalive_s: float
     open_other: Callable[[], asyncio.Protocol]
@@ -68,10 +73,16 @@ class Express(asyncio.Protocol):
         end = data.find(_HEAD_END, 0, MAX_HEAD_BYTES)
         head = read_head(data[:end]) if end > 0 else None
         body = data[end + len(_HEAD_END) :]
-        if head is None or len(body) != head.body_bytes or len(body) > self._parts.max_body_bytes:
+        if head is None or not self._is_plain(head, len(body)):
             self._hand_over(data)
             return
         self._task = self._loop.create_task(self._serve(head, body))
+
+    def _is_plain(self, head: RequestHead, body_bytes: int) -> bool:
+        """Whether the body is here, and nothing about the request is to be refused by its head."""
+        parts = self._parts
+        is_whole = body_bytes == head.body_bytes and body_bytes <= parts.max_body_bytes
+        return is_whole and parts.origins.knows_host(head.host)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's name
         """Cancel what runs: nobody waits for it any more."""
@@ -113,13 +124,8 @@ class Express(asyncio.Protocol):
         self, exchange: Exchange, head: RequestHead, body: bytes
     ) -> tuple[int, bytes, dict[str, str], ProxyError | None]:
         """Status, body, headers of its own, and the error if it is one."""
-        parts = self._parts
         try:
-            exchange.client = parts.tokens.identify(head.authorization)
-            parts.lifecycle.check()
-            query = to_query(parse_body(body), parts.limits)
-            deadline = exchange.set_deadline(query.timeout_s, query)
-            answer = await parts.logins.choose(exchange.client).queries.run(query, deadline)
+            answer = await self._run(exchange, head, body)
         except ProxyError as expected:
             error = expected
         except Exception:  # noqa: BLE001  # the outermost place: it becomes a problem
@@ -129,6 +135,22 @@ class Express(asyncio.Protocol):
             return _OK, answer.body, {}, None
         content = build_problem(ROUTE, exchange.request_id, error)
         return error.status, content, list_remedies(error), error
+
+    async def _run(self, exchange: Exchange, head: RequestHead, body: bytes) -> QueryAnswer:
+        parts = self._parts
+        client = exchange.client = parts.tokens.identify(head.authorization)
+        policy = parts.policies.choose(client)
+        policy.require(SCOPES[ROUTE])
+        parts.lifecycle.check()
+        if policy.quota is not None:
+            policy.quota.enter()
+        try:
+            query = to_query(parse_body(body), policy.limits)
+            deadline = exchange.set_deadline(query.timeout_s, query)
+            return await parts.logins.choose(client).queries.run(query, deadline)
+        finally:
+            if policy.quota is not None:
+                policy.quota.leave()
 
     def _go_on(self) -> None:
         """Wait for the next request; what has come meanwhile is more than one at a time."""

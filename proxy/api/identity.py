@@ -1,16 +1,49 @@
-"""Who asks, and as which login the statements run."""
+"""Who asks, what he may do, and as which login his statements run."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from proxy.keys import EXCHANGE, LOGIN, LOGINS, TOKENS
+from proxy.api.scopes import check_scope
+from proxy.errors import Forbidden
+from proxy.keys import EXCHANGE, LOGIN, LOGINS, POLICIES, POLICY, SETTINGS, TOKENS
+
+PROBES = frozenset({"/startup", "/ready", "/live"})
 
 
 @web.middleware
 async def identify_client(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let nobody in without a token, where tokens are configured."""
+    """Let nobody in without a token, where tokens are configured, nor beyond his scopes."""
+    client = _identify(request)
+    request[LOGIN] = request.app[LOGINS].choose(client)
+    policy = request[POLICY] = request.app[POLICIES].choose(client)
+    counts = check_scope(request, policy)
+    if policy.quota is None or not counts:
+        return await handler(request)
+    policy.quota.enter()
+    try:
+        return await handler(request)
+    finally:
+        policy.quota.leave()
+
+
+@web.middleware
+async def identify_operator(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let everybody probe; the rest is for clients with its scope, or for this machine."""
+    resource = request.match_info.route.resource
+    if resource is not None and resource.canonical in PROBES:
+        return await handler(request)
+    if request.app[SETTINGS].has_strangers:
+        raise Forbidden(
+            "ops.host is open to the network, which gets the probes alone; set auth.tokens_dir, "
+            "or say auth.open_network = true"
+        )
+    if not request.app[TOKENS].is_open:
+        check_scope(request, request.app[POLICIES].choose(_identify(request)))
+    return await handler(request)
+
+
+def _identify(request: web.Request) -> str | None:
     authorization = ", ".join(request.headers.getall("Authorization", ()))
     client = request.app[TOKENS].identify(authorization)
     request[EXCHANGE].client = client
-    request[LOGIN] = request.app[LOGINS].choose(client)
-    return await handler(request)
+    return client

@@ -3,14 +3,14 @@
 from aiohttp import web
 
 from proxy.api.body import read_query
-from proxy.keys import EXCHANGE, LIMITS, LOGIN
+from proxy.keys import EXCHANGE, LOGIN, POLICY
 from proxy.query.execute import QueryAnswer
 from proxy.query.models import Query, to_query
 
 
 async def post_query(request: web.Request) -> web.Response:
     """Run one statement; the whole answer comes in one body."""
-    query = to_query(await read_query(request), request.app[LIMITS])
+    query = to_query(await read_query(request), request[POLICY].limits)
     answer = await run_query(request, query)
     return web.Response(body=answer.body, content_type="application/json")
 

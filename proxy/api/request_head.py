@@ -32,6 +32,7 @@ class RequestHead(NamedTuple):
     """What the head of a `POST /v1/query` says."""
 
     body_bytes: int
+    host: str
     wanted_id: str  # empty for none, like the next
     authorization: str
 
@@ -58,5 +59,8 @@ def read_head(head: bytes) -> RequestHead | None:
     if any(headers.get(name, value).lower() != value for name, value in _VALUES.items()):
         return None
     return RequestHead(
-        int(length), headers.get("x-request-id", ""), headers.get("authorization", "")
+        body_bytes=int(length),
+        host=headers["host"],
+        wanted_id=headers.get("x-request-id", ""),
+        authorization=headers.get("authorization", ""),
     )

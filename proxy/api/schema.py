@@ -5,7 +5,7 @@ from aiohttp import web
 from proxy.api.body import read_query_string
 from proxy.api.etag import answer_unless_known
 from proxy.errors import InvalidRequest
-from proxy.keys import EXCHANGE, LIMITS, LOGIN
+from proxy.keys import EXCHANGE, LOGIN, POLICY
 from proxy.query.params import SHOWN_NAME, did_you_mean
 
 OPTIONS = ("schema",)
@@ -13,7 +13,7 @@ OPTIONS = ("schema",)
 
 async def get_schema(request: web.Request) -> web.Response:
     """Show tables, columns, keys and indexes; 304 if the client has them."""
-    limits = request.app[LIMITS]
+    limits = request[POLICY].limits
     deadline = request[EXCHANGE].set_deadline(limits.timeout_s)
     body = await request[LOGIN].schemas.read(_read_schema(request), limits.bytes, deadline)
     return answer_unless_known(request, body, body)

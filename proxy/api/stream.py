@@ -11,7 +11,7 @@ from proxy.api.timing import list_headers, list_timings
 from proxy.encoders.stream_format import StreamFormat, StreamWish
 from proxy.engine.deadline import Deadline
 from proxy.errors import HttpVersionTooOld, ProxyError, RequestTimeout
-from proxy.keys import COUNTERS, EXCHANGE, LOGIN, SETTINGS, STREAM_LIMITS
+from proxy.keys import COUNTERS, EXCHANGE, LOGIN, POLICY, SETTINGS
 from proxy.query.body import QueryBody
 from proxy.query.models import to_query
 from proxy.query.stream import RowStream
@@ -22,7 +22,7 @@ async def post_stream(request: web.Request) -> web.StreamResponse:
     """Run one statement; its rows come as the server sends them."""
     exchange = request[EXCHANGE]
     body, wish = await read_stream_query(request)
-    query = to_query(body, request.app[STREAM_LIMITS])
+    query = to_query(body, request[POLICY].stream_limits)
     deadline = exchange.set_deadline(query.timeout_s, query)
     async with request[LOGIN].streams.open(query, deadline) as stream:
         return await answer_stream(request, stream, wish, deadline)

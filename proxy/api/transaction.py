@@ -8,7 +8,7 @@ from aiohttp import web
 
 from proxy.api.body import read_json, read_query
 from proxy.api.stream import answer_stream, read_stream_query
-from proxy.keys import EXCHANGE, LIMITS, LOGIN, SETTINGS, STREAM_LIMITS
+from proxy.keys import EXCHANGE, LOGIN, POLICY, SETTINGS
 from proxy.query.block import EndCommand
 from proxy.query.models import find_timeout_s
 from proxy.query.transaction import LEFT, HeldTransaction
@@ -17,7 +17,7 @@ from proxy.query.transaction_body import parse_end, parse_transaction, to_inner_
 
 async def post_transaction(request: web.Request) -> web.Response:
     """Begin a transaction."""
-    limits = request.app[LIMITS]
+    limits = request[POLICY].limits
     body = parse_transaction(await read_json(request))
     order = to_order(body, limits, request.app[SETTINGS].transactions)
     deadline = request[EXCHANGE].set_deadline(limits.timeout_s)
@@ -35,7 +35,7 @@ async def get_transaction(request: web.Request) -> web.Response:
 async def post_transaction_query(request: web.Request) -> web.Response:
     """Run one statement in a transaction; the whole answer comes in one body."""
     exchange = request[EXCHANGE]
-    query = to_inner_query(await read_query(request), request.app[LIMITS])
+    query = to_inner_query(await read_query(request), request[POLICY].limits)
     deadline = exchange.set_deadline(query.timeout_s, query)
     async with request[LOGIN].transactions.use(request.match_info["id"]) as held:
         answer = await request[LOGIN].queries.run_in(
@@ -50,7 +50,7 @@ async def post_transaction_stream(request: web.Request) -> web.StreamResponse:
     """Run one statement in a transaction; its rows come as the server sends them."""
     exchange = request[EXCHANGE]
     body, wish = await read_stream_query(request)
-    query = to_inner_query(body, request.app[STREAM_LIMITS])
+    query = to_inner_query(body, request[POLICY].stream_limits)
     deadline = exchange.set_deadline(query.timeout_s, query)
     streams = request[LOGIN].streams
     async with request[LOGIN].transactions.use(request.match_info["id"]) as held:
@@ -72,7 +72,9 @@ async def post_transaction_rollback(request: web.Request) -> web.Response:
 
 
 async def _end(request: web.Request, command: EndCommand) -> web.Response:
-    timeout_s = find_timeout_s(parse_end(await read_json(request)).timeout_ms, request.app[LIMITS])
+    timeout_s = find_timeout_s(
+        parse_end(await read_json(request)).timeout_ms, request[POLICY].limits
+    )
     deadline = request[EXCHANGE].set_deadline(timeout_s)
     answer = await request[LOGIN].transactions.end(request.match_info["id"], command, deadline)
     notices = [asdict(notice) for notice in answer.notices]

@@ -35,6 +35,11 @@ class TokenFolder:
         self._digests: Digests = {}
         self._problems: Problems = {}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may ask, since no tokens are configured."""
+        return self._path is None
+
     def identify(self, authorization: str) -> str | None:
         """Find the client whose token an Authorization header holds.
 

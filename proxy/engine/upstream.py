@@ -23,6 +23,7 @@ from proxy.engine.self_test import prove_hand_over, prove_session
 from proxy.errors import (
     DeadlineExceeded,
     Draining,
+    PoolTimeout,
     ProxyError,
     UpstreamAuth,
     UpstreamUnavailable,
@@ -87,7 +88,7 @@ class Upstream:
         """
         try:
             self._use(await self._connect())
-        except UpstreamUnavailable as error:
+        except (UpstreamUnavailable, PoolTimeout) as error:  # the latter where it opens slowly
             self._problem = error
             self._reach()
 

@@ -33,6 +33,7 @@ class QueryLimits:
     allowed_settings: tuple[str, ...] = ()
     allowed_roles: tuple[str, ...] = ()
     allow_claims: bool = False
+    is_read_only: bool = False  # whatever a request says
 
 
 def _same_position(position: int) -> int:
@@ -106,7 +107,7 @@ def to_query(body: QueryBody, limits: QueryLimits) -> Query:
         settings=body.settings,
         role=body.role,
         isolation=body.isolation,
-        read_only=body.read_only,
+        read_only=body.read_only or limits.is_read_only,
         dry_run=body.dry_run,
         # what may commit on its way can't do so behind a setting
         claims=None if statement.can_commit_inside and claims == NO_CLAIMS else claims,

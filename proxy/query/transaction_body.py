@@ -103,7 +103,7 @@ def to_order(
     check_settings(body.settings, limits.allowed_settings)
     check_role(body.role, limits.allowed_roles)
     return TransactionOrder(
-        Transaction(body.isolation, body.read_only),
+        Transaction(body.isolation, body.read_only or limits.is_read_only),
         body.settings,
         body.role,
         write_claims(body.claims, limits),

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from proxy.api.routes import QUERY_ROUTES
-from tests.fixtures.logins import TOKENS, ask, run_logins, sign, write_tokens
-from tests.fixtures.service import find_backend, observe, poll, run_client
+from tests.fixtures.logins import TOKENS, ask, run_known, run_logins, sign
+from tests.fixtures.service import find_backend, observe, poll
 
 WRONG = {"Authorization": "Bearer token-of-nobody-0123"}
 WAYS = [{}, {"X-Unusual": "1"}]  # past the framework, and through it
@@ -14,8 +14,7 @@ WAYS = [{}, {"X-Unusual": "1"}]  # past the framework, and through it
 
 @pytest.fixture(scope="module")
 async def client(upstream, tmp_path_factory):
-    folder = write_tokens(tmp_path_factory.mktemp("tokens"))
-    async with run_client(upstream, auth={"tokens_dir": folder}) as running:
+    async with run_known(upstream, tmp_path_factory.mktemp("tokens")) as running:
         yield running
 
 
@@ -61,8 +60,7 @@ async def test_probes_need_no_token(client):
 
 
 async def test_tokens_change_while_a_statement_runs(upstream, tmp_path):
-    auth = {"tokens_dir": write_tokens(tmp_path), "reload_s": 0.05}
-    async with run_client(upstream, auth=auth) as client:
+    async with run_known(upstream, tmp_path, auth={"reload_s": 0.05}) as client:
         running = asyncio.create_task(ask(client, "guest", "select pg_sleep(1), 'old'"))
         async with observe(upstream) as observer:
             await find_backend(observer, "old")
@@ -84,8 +82,7 @@ async def test_tokens_change_while_a_statement_runs(upstream, tmp_path):
 async def test_a_directory_that_is_lost_keeps_its_tokens(upstream, tmp_path):
     folder = tmp_path / "tokens"
     folder.mkdir()
-    auth = {"tokens_dir": write_tokens(folder), "reload_s": 0.05}
-    async with run_client(upstream, auth=auth) as client:
+    async with run_known(upstream, folder, auth={"reload_s": 0.05}) as client:
         folder.rename(tmp_path / "elsewhere")
         for _ in range(10):
             assert (await ask(client, "guest", "select pg_sleep(0.02)")).status == 200

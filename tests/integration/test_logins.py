@@ -118,7 +118,7 @@ async def test_logins_keep_apart_under_load(client, table):
 
 
 async def test_the_pool_of_a_login_is_bounded_and_its_own(upstream, tmp_path):
-    pool = {"login_size": 1, "checkout_timeout_s": 0.2}
+    pool = {"login_size": 1, "checkout_timeout_s": 1}
     async with run_logins(upstream, tmp_path, pool=pool) as client:
         slow = asyncio.create_task(ask(client, "acme", SLOW))
         async with observe(upstream) as observer:
