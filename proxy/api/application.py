@@ -10,6 +10,7 @@ from aiohttp.typedefs import Middleware
 from proxy.api.express import ExpressParts
 from proxy.api.listener import KEEPALIVE_S, OpenProtocol
 from proxy.api.middleware import follow_request, refuse_while_draining
+from proxy.api.openapi import OPENAPI, OpenApi
 from proxy.api.raw_sql import refuse_raw_sql
 from proxy.api.register import REGISTER, Register
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
@@ -77,7 +78,9 @@ class Applications:
     def build_queries(self) -> web.Application:
         """Make the application of the query API."""
         guards = () if self._parts.settings.sql.mode == "any" else (refuse_raw_sql,)
-        return self._build((follow_request, refuse_while_draining, *guards), QUERY_ROUTES)
+        app = self._build((follow_request, refuse_while_draining, *guards), QUERY_ROUTES)
+        app[OPENAPI] = OpenApi(self._parts.settings, QUERY_ROUTES, OPERATIONS_ROUTES)
+        return app
 
     def _build(
         self, middlewares: tuple[Middleware, ...], routes: tuple[web.RouteDef, ...]
