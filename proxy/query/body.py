@@ -15,9 +15,9 @@ from proxy.query.params import SHOWN_NAME, did_you_mean
 BodyT = TypeVar("BodyT")
 
 Positive = Annotated[int, Meta(ge=1)]
-_TAG = r"^[A-Za-z0-9_.:/-]{1,64}"  # nothing that ends a comment
-# In JSON Schema `$` is the end; in Python it would let a line break follow.
-Tag = Annotated[str, Meta(pattern=rf"{_TAG}\Z", extra_json_schema={"pattern": f"{_TAG}$"})]
+# Nothing that ends a comment. Python's `$` would let a line break follow, but for `(?!\n)`; that of
+# JSON Schema doesn't, and it knows no `\Z`.
+Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/-]{1,64}(?!\n)$")]
 OnExceed = Literal["error", "truncate"]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from proxy.api.openapi import OpenApi
@@ -115,8 +115,7 @@ def test_a_tag_fits_its_schema_where_it_is_taken(document, tag):
         is_taken = False
     else:
         is_taken = True
-    # Python's `$` lets one line break follow, that of JSON Schema doesn't
-    assert fits(document, schema, tag.replace("\n", "\n\n")) == is_taken
+    assert fits(document, schema, tag) == is_taken
 
 
 def test_members_say_what_they_must_be(document):
