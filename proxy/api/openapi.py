@@ -52,6 +52,7 @@ class OpenApi:
         server = {"url": "http://{host}:{port}", "variables": {"host": host, "port": port}}
         items = _list_paths(probes).items()
         self._probes = {path: {**item, "servers": [server]} for path, item in items}
+        self._responses = _share_responses([*self._paths.values(), *dict(items).values()])
         self._saved: Sequence[SavedQuery] | None = None
         self._body = b""
 
@@ -70,7 +71,7 @@ class OpenApi:
             "info": {"title": "pgsidecar", "version": version("pgsidecar"), "license": licence},
             "servers": [{"url": "/"}],
             "paths": {**self._paths, **named, **self._probes},
-            "components": {"schemas": _list_schemas()},
+            "components": {"schemas": _list_schemas(), "responses": self._responses},
         }
 
 
@@ -98,6 +99,20 @@ def _link(operation: Document) -> tuple[str, Document]:
     """Say that an operation takes the id that the answer has."""
     name = operation["operationId"]
     return name, {"operationId": name, "parameters": {"id": "$response.body#/id"}}
+
+
+def _share_responses(items: Iterable[Document]) -> Document:
+    """Move the answers to where all refer to; most are the same at several operations."""
+    names: dict[bytes, str] = {}
+    shared: Document = {}
+    for operation in (operation for item in items for operation in item.values()):
+        responses = operation["responses"]
+        for status, response in responses.items():
+            new_name = f"{operation['operationId']}.{status}"
+            name = names.setdefault(encode(response), new_name)
+            shared.setdefault(name, response)
+            responses[status] = {"$ref": f"#/components/responses/{name}"}
+    return shared
 
 
 def _describe(route: web.RouteDef, operation: Operation) -> Document:
@@ -178,7 +193,8 @@ def _list_schemas() -> Document:
     structs = {kind for content in contents for kind in content.values() if kind is not None}
     _, schemas = schema_components([*structs, Problem], ref_template=_REF)
     for name, schema in schemas.items():
-        schema["examples"] = [EXAMPLES[name]] if name in EXAMPLES else []
+        if name in EXAMPLES:
+            schema["examples"] = [EXAMPLES[name]]
         for member in _MEMBERS.keys() & schema["properties"].keys() if name[-4:] == "Body" else ():
             schema["properties"][member]["description"] = _MEMBERS[member]
     return schemas

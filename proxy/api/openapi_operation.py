@@ -45,21 +45,24 @@ _BAD = (errors.InvalidRequest,)
 _BODY = (*_BAD, errors.RequestTimeout, errors.UnsupportedMediaType, errors.RequestTooLarge)
 _DRAIN = (errors.Draining,)
 _AWAY = (errors.UpstreamUnavailable, errors.UpstreamAuth)
-_WAIT = (errors.PoolTimeout, errors.QueueFull, errors.DeadlineExceeded, errors.QueryCanceled)
-_ASK = (*_DRAIN, *_AWAY, *_WAIT, errors.SqlError)
-_SEND = (*_BODY, *_ASK, errors.Forbidden)
+_QUEUE = (*_AWAY, errors.PoolTimeout, errors.QueueFull)
+_END = (*_DRAIN, errors.DeadlineExceeded, errors.QueryCanceled, errors.SqlError)
+_ASK = (*_QUEUE, *_END, errors.Forbidden)
+_SEND = (*_BODY, *_ASK)
 _GUARD = (errors.StatementNotAllowed, errors.NeedsSession, errors.NeedsBareFlight)
-_RESULT = (errors.NeedsTransactions, errors.ResultTooLarge, errors.EncodingFailed)
-_RUN = (*_SEND, *_GUARD, *_RESULT)
-_FLOW = (*_RUN, errors.NotAcceptable, errors.HttpVersionTooOld)
+_RESULT = (errors.ResultTooLarge, errors.EncodingFailed)
+_RUN = (*_ASK, *_GUARD, errors.NeedsTransactions, *_RESULT)
+_SQL = (*_BODY, *_RUN)
+_FORM = (errors.NotAcceptable, errors.HttpVersionTooOld)
 _LOST = (errors.NotFound,)
 _OVER = (*_LOST, errors.TransactionEnded, errors.TransactionExpired)
-_HELD = (*_OVER, errors.TransactionBusy)
-_END = (*_SEND, *_HELD, errors.TransactionFailed)
+_HELD = (*_BODY, *_OVER, errors.TransactionBusy, errors.UpstreamUnavailable, *_END)
+_INNER = (*_HELD, *_GUARD, *_RESULT)
 _BEGIN = (*_SEND, errors.NeedsTransactions, errors.TooManyTransactions)
 _HEAR = (*_BAD, *_DRAIN, *_AWAY, errors.SqlError, errors.NeedsSession, errors.TooManyListeners)
-_READ = (*_RUN, *_LOST, errors.MethodNotAllowed)
-_SHOW = (*_BAD, *_LOST, *_ASK, errors.ResultTooLarge)
+_READ = (*_BAD, *_LOST, errors.MethodNotAllowed, *_RUN)
+_SHOW = (*_BAD, *_LOST, *_QUEUE, *_END, errors.ResultTooLarge)
+_PROVE = (*_QUEUE, *_DRAIN)
 
 _QUERY: Content = {JSON: QueryBody, "application/sql": None}
 _LOAD: Content = {"text/csv": None, "application/x-ndjson": None}
@@ -71,24 +74,28 @@ _PLAIN: Content = {JSON: None}
 
 _TEXT: Options = {"p": list[str], **_pick(QueryBody, TEXT_OPTIONS)}
 _CSV: Options = {"null": str, "header": bool}
-_FORM: Options = {"format": FormatName, "envelope": Literal["bare"], **_CSV, **_TEXT}
+_STREAM_TEXT: Options = {"format": FormatName, "envelope": Literal["bare"], **_CSV, **_TEXT}
 _INTO: Options = {"columns": str, "role": str, "timeout_ms": Positive, **_CSV}
 _OF_SAVED = _pick(SavedBody, SAVED_OPTIONS)
 _HEARD = {"channel": Annotated[list[str], Meta(min_length=1, max_length=MAX_CHANNELS)]}
 _SHOWN = {"schema": Annotated[str, Meta(min_length=1)]}
 
-_ENDING = Operation({JSON: answer.EndAnswer}, _END, {JSON: EndBody}, needs_body=False)
+_ENDING = Operation(
+    {JSON: answer.EndAnswer}, (*_HELD, errors.TransactionFailed), {JSON: EndBody}, needs_body=False
+)
 OPERATIONS: Mapping[str, Operation] = {
-    "POST /v1/query": Operation(_ROWS, _RUN, _QUERY, _TEXT),
-    "POST /v1/stream": Operation(_STREAMED, _FLOW, _QUERY, _FORM),
-    "POST /v1/batch": Operation({JSON: answer.BatchAnswer}, _RUN, {JSON: BatchBody}),
+    "POST /v1/query": Operation(_ROWS, _SQL, _QUERY, _TEXT),
+    "POST /v1/stream": Operation(_STREAMED, (*_SQL, *_FORM), _QUERY, _STREAM_TEXT),
+    "POST /v1/batch": Operation({JSON: answer.BatchAnswer}, _SQL, {JSON: BatchBody}),
     "POST /v1/copy/{table}": Operation({JSON: answer.CopyAnswer}, _SEND, _LOAD, _INTO),
     "POST /v1/transactions": Operation(
         _STATE, _BEGIN, {JSON: TransactionBody}, status=201, needs_body=False
     ),
     "GET /v1/transactions/{id}": Operation(_STATE, _OVER),
-    "POST /v1/transactions/{id}/query": Operation(_ROWS, (*_RUN, *_HELD), _QUERY, _TEXT),
-    "POST /v1/transactions/{id}/stream": Operation(_STREAMED, (*_FLOW, *_HELD), _QUERY, _FORM),
+    "POST /v1/transactions/{id}/query": Operation(_ROWS, _INNER, _QUERY, _TEXT),
+    "POST /v1/transactions/{id}/stream": Operation(
+        _STREAMED, (*_INNER, *_FORM), _QUERY, _STREAM_TEXT
+    ),
     "POST /v1/transactions/{id}/commit": _ENDING,
     "POST /v1/transactions/{id}/rollback": _ENDING,
     "GET /v1/queries": Operation(_LIST, _AWAY),
@@ -96,12 +103,12 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /v1/listen": Operation({"text/event-stream": None}, _HEAR, options=_HEARD),
     "GET /v1/named": Operation(_LIST, _DRAIN),
     "GET /v1/named/{name}": Operation(_ROWS, _READ, options=_OF_SAVED, has_etag=True),
-    "POST /v1/named/{name}": Operation(_ROWS, (*_RUN, *_LOST), {JSON: SavedBody}),
+    "POST /v1/named/{name}": Operation(_ROWS, (*_SQL, *_LOST), {JSON: SavedBody}),
     "POST /v1/describe": Operation({JSON: answer.DescribeAnswer}, _SEND, {JSON: DescribeBody}),
     "GET /v1/schema": Operation({JSON: answer.SchemaAnswer}, _SHOW, options=_SHOWN, has_etag=True),
     "GET /openapi.json": Operation(_PLAIN, _DRAIN, has_etag=True),
     "GET /startup": Operation(_PLAIN, _AWAY),
-    "GET /ready": Operation(_PLAIN, _ASK),
+    "GET /ready": Operation(_PLAIN, _PROVE),
     "GET /live": Operation(_PLAIN),
     "GET /stats": Operation(_PLAIN),
 }

@@ -42,6 +42,14 @@ def list_operations(document) -> Iterator[tuple[str, str, dict]]:
             yield method.upper(), path, item[method]
 
 
+def list_responses(document) -> Iterator[tuple[str, str, dict]]:
+    """Path, status and answer of every operation."""
+    shared = document["components"]["responses"]
+    for _, path, operation in list_operations(document):
+        for status, reference in operation["responses"].items():
+            yield path, status, shared[reference["$ref"].split("/")[-1]]
+
+
 def list_errors(parent=ProxyError) -> Iterator[type[ProxyError]]:
     for child in parent.__subclasses__():
         yield child
@@ -76,8 +84,7 @@ def test_every_operation_has_an_id_of_its_own_and_a_summary(document):
 def test_every_code_of_ours_stands_with_its_status_at_an_operation(document):
     said = {
         (code, status)
-        for _, _, operation in list_operations(document)
-        for status, response in operation["responses"].items()
+        for _, status, response in list_responses(document)
         for code in {kind.code for kind in list_errors()}
         if f"`{code}`" in response["description"]
     }
@@ -85,11 +92,10 @@ def test_every_code_of_ours_stands_with_its_status_at_an_operation(document):
 
 
 def test_every_failure_is_a_problem_document(document):
-    for _, _, operation in list_operations(document):
-        for status, response in operation["responses"].items():
-            if status >= "400":
-                schema = response["content"]["application/problem+json"]["schema"]
-                assert schema == refer("Problem")
+    for path, status, response in list_responses(document):
+        if status >= "400":
+            assert [*response["content"]] == ["application/problem+json"], path
+            assert response["content"]["application/problem+json"]["schema"] == refer("Problem")
 
 
 def test_a_problem_has_the_members_that_are_described(document):
@@ -174,7 +180,8 @@ def test_the_other_listener_has_its_own_address():
 
 
 def test_a_begun_transaction_links_to_what_takes_its_id(document):
-    links = document["paths"]["/v1/transactions"]["post"]["responses"]["201"]["links"]
+    answers = {(path, status): it for path, status, it in list_responses(document)}
+    links = answers["/v1/transactions", "201"]["links"]
     ids = {
         operation["operationId"]
         for _, path, operation in list_operations(document)
