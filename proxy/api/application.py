@@ -11,6 +11,7 @@ from proxy.api.express import ExpressParts
 from proxy.api.identity import identify_client, identify_operator
 from proxy.api.listener import KEEPALIVE_S, OpenProtocol
 from proxy.api.middleware import follow_request, refuse_while_draining
+from proxy.api.openapi import OPENAPI, OpenApi
 from proxy.api.origin import ORIGINS, OriginRule, add_headers, check_origin
 from proxy.api.raw_sql import refuse_raw_sql
 from proxy.api.register import REGISTER, Register
@@ -64,7 +65,9 @@ class Applications:
         """Make the application of the query API."""
         guards = () if self._parts.settings.sql.mode == "any" else (refuse_raw_sql,)
         gates = (follow_request, check_origin, identify_client, refuse_while_draining)
-        return self._build((*gates, *guards), QUERY_ROUTES)
+        app = self._build((*gates, *guards), QUERY_ROUTES)
+        app[OPENAPI] = OpenApi(self._parts.settings, QUERY_ROUTES, OPERATIONS_ROUTES)
+        return app
 
     def _build(
         self, middlewares: tuple[Middleware, ...], routes: tuple[web.RouteDef, ...]

@@ -5,7 +5,16 @@ from aiohttp.typedefs import Handler
 
 from proxy.errors import Forbidden
 
-OPEN = frozenset({"/v1/named", "/v1/named/{name}", "/v1/schema", "/v1/queries", "/v1/queries/{id}"})
+OPEN = frozenset(
+    {
+        "/v1/named",
+        "/v1/named/{name}",
+        "/v1/schema",
+        "/v1/queries",
+        "/v1/queries/{id}",
+        "/openapi.json",
+    }
+)
 
 
 @web.middleware

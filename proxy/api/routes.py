@@ -8,6 +8,7 @@ from proxy.api.describe import post_describe
 from proxy.api.health import get_live, get_ready, get_startup, get_stats
 from proxy.api.listen import get_listen
 from proxy.api.named import get_named, get_named_query, post_named_query
+from proxy.api.openapi import get_openapi
 from proxy.api.query import post_query
 from proxy.api.running import delete_query, get_queries
 from proxy.api.schema import get_schema
@@ -40,6 +41,7 @@ QUERY_ROUTES = (
     web.post("/v1/named/{name}", post_named_query),
     web.post("/v1/describe", post_describe),
     web.get("/v1/schema", get_schema),
+    web.get("/openapi.json", get_openapi),
 )
 
 OPERATIONS_ROUTES = (

@@ -23,7 +23,7 @@ SCOPES = {
     "/stats": "stats",
 }
 WITHOUT_SCOPE = frozenset(  # what they show and end is the client's own
-    {"/v1/named", "/v1/queries", "/v1/queries/{id}", "/startup", "/ready", "/live"}
+    {"/openapi.json", "/v1/named", "/v1/queries", "/v1/queries/{id}", "/startup", "/ready", "/live"}
 )
 
 

@@ -93,6 +93,11 @@ def find_verdict(sqlstate: str) -> Verdict:
     return _OTHER
 
 
+def list_statuses() -> set[int]:
+    """List every status that an error of a statement can have."""
+    return {verdict.status for verdict in (*_STATEMENT.values(), _OTHER, _CANCELLED)}
+
+
 def condition_name(sqlstate: str) -> str:
     """Return Postgres's name of the condition; `sqlstate_…` for one that it has no name for."""
     return CONDITIONS.get(sqlstate, f"sqlstate_{sqlstate.lower()}")

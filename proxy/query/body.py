@@ -15,7 +15,9 @@ from proxy.query.params import SHOWN_NAME, did_you_mean
 BodyT = TypeVar("BodyT")
 
 Positive = Annotated[int, Meta(ge=1)]
-Tag = Annotated[str, Meta(pattern=r"(?a)^[\w.:/-]{1,64}\Z")]  # nothing that ends a comment
+# Nothing that ends a comment. Python's `$` would let a line break follow, but for `(?!\n)`; that of
+# JSON Schema doesn't, and it knows no `\Z`.
+Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/-]{1,64}(?!\n)$")]
 OnExceed = Literal["error", "truncate"]
 
 
@@ -71,7 +73,7 @@ EXPECTED = {
     "tag": "1 to 64 of the characters A-Z a-z 0-9 _ . : / -",
 }
 INNER_LIMITS = {"limits": AnswerLimits.__struct_fields__}
-_IN_QUERY_STRING = ("rows", "int8", "numeric", "timeout_ms", "tag")
+TEXT_OPTIONS = ("rows", "int8", "numeric", "timeout_ms", "tag")
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.(.*)`)?", re.DOTALL)
 _PATH = re.compile(r"at `\$\.(\w+)(.*)`$")
@@ -125,8 +127,8 @@ def parse_text(sql: bytes, query_string: Sequence[tuple[str, str]]) -> QueryBody
     members: dict[str, object] = {"sql": sql.decode()}
     members["params"] = [value for name, value in query_string if name == "p"]
     for name, value in query_string:
-        if name not in {"p", *_IN_QUERY_STRING}:
-            raise InvalidRequest(_unknown("query parameter", name, ("p", *_IN_QUERY_STRING)))
+        if name not in {"p", *TEXT_OPTIONS}:
+            raise InvalidRequest(_unknown("query parameter", name, ("p", *TEXT_OPTIONS)))
         if name != "p":
             members[name] = value
     try:

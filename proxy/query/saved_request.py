@@ -36,7 +36,14 @@ _EXPECTED = {
     **{name: EXPECTED[name] for name in SavedBody.__struct_fields__},
     "params": "an object with the values of the parameters, by name",
 }
-_OPTIONS = ("rows", "int8", "numeric", "timeout_ms", "role", "tag")  # that a query string can have
+SAVED_OPTIONS = (
+    "rows",
+    "int8",
+    "numeric",
+    "timeout_ms",
+    "role",
+    "tag",
+)  # that a query string can have
 
 _decode_body = Decoder(SavedBody).decode
 _decode_members = Decoder(SavedBody, strict=False).decode  # "5" is a number, too
@@ -58,7 +65,7 @@ def parse_saved_string(saved: SavedQuery, pairs: Iterable[tuple[str, str]]) -> S
         InvalidRequest: as `parse_saved_body`.
     """
     params = saved.front.params
-    known = (*params, *_OPTIONS)
+    known = (*params, *SAVED_OPTIONS)
     given: dict[str, list[str]] = defaultdict(list)
     for name, value in pairs:
         if name not in known:
