@@ -7,6 +7,8 @@ from pathlib import Path
 
 import proxy
 from proxy.cli import COMMANDS
+from proxy.command.argument import OPTIONS, SOURCES
+from proxy.command.failure import EXIT_CODES
 from proxy.settings_catalogue import Entry, list_entries, list_sections, write_toml
 from proxy.settings_source import CONFIG_VARIABLE
 
@@ -101,6 +103,7 @@ def render_cli() -> Iterator[str]:
     yield "| Command | What it does |\n|---|---|"
     for command in COMMANDS:
         flags = " [--config FILE] [--SECTION.NAME VALUE …]" if command.takes_settings else ""
+        flags = " SQL [OPTION …]" if command.add_arguments else flags
         yield f"| `pgsidecar {command.name}{flags}` | {command.help} |"
     yield from (
         f"\n`--config FILE` names a TOML file, as does `{CONFIG_VARIABLE}`. Every setting of",
@@ -111,6 +114,22 @@ def render_cli() -> Iterator[str]:
         "| 2 | mistakes in settings or flags, one line each on stderr |",
         "| 130 | SIGINT before the service was up |",
     )
+    yield from render_query()
+
+
+def render_query() -> Iterator[str]:
+    """Render options and exit codes of `pgsidecar query`."""
+    yield "\n## pgsidecar query\n"
+    yield "[Its own page](query-command.md) says what they mean.\n"
+    yield "| Option | What it does |\n|---|---|"
+    for option in (*SOURCES, *OPTIONS):
+        flag = option.flag if option.flag.startswith("--") else option.flag.upper()
+        value = f" {option.value}" if option.value else ""
+        yield f"| `{flag}{value}` | {option.help} |"
+    yield "\n### Exit codes of a query\n"
+    yield "| Exit code | Meaning |\n|---|---|"
+    for code, meaning in EXIT_CODES.items():
+        yield f"| {code} | {meaning} |"
 
 
 if __name__ == "__main__":
