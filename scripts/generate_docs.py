@@ -7,8 +7,6 @@ from pathlib import Path
 
 import proxy
 from proxy.cli import COMMANDS
-from proxy.command.argument import OPTIONS, SOURCES
-from proxy.command.failure import EXIT_CODES
 from proxy.settings_catalogue import Entry, list_entries, list_sections, write_toml
 from proxy.settings_source import CONFIG_VARIABLE
 
@@ -113,23 +111,8 @@ def render_cli() -> Iterator[str]:
         "| 1 | the service couldn't start; the reason is on stderr |",
         "| 2 | mistakes in settings or flags, one line each on stderr |",
         "| 130 | SIGINT before the service was up |",
+        "\n[`pgsidecar query`](query-command.md) has options and exit codes of its own.",
     )
-    yield from render_query()
-
-
-def render_query() -> Iterator[str]:
-    """Render options and exit codes of `pgsidecar query`."""
-    yield "\n## pgsidecar query\n"
-    yield "[Its own page](query-command.md) says what they mean.\n"
-    yield "| Option | What it does |\n|---|---|"
-    for option in (*SOURCES, *OPTIONS):
-        flag = option.flag if option.flag.startswith("--") else option.flag.upper()
-        value = f" {option.value}" if option.value else ""
-        yield f"| `{flag}{value}` | {option.help} |"
-    yield "\n### Exit codes of a query\n"
-    yield "| Exit code | Meaning |\n|---|---|"
-    for code, meaning in EXIT_CODES.items():
-        yield f"| {code} | {meaning} |"
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
 import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 from urllib.parse import quote
 
 from msgspec import DecodeError, Raw
@@ -47,16 +47,6 @@ class Order:
     is_streamed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option; `more` goes to argparse."""
-
-    flag: str
-    help: str
-    value: str | None = None
-    more: Mapping[str, Any] = field(default_factory=dict)  # Any: argparse's own
-
-
 def parse_param(text: str) -> Param:
     """Read `text`, `name=text`, `name:=json`; `=text` and `:=json` have no name."""
     match = _PARAM.fullmatch(text)
@@ -89,46 +79,23 @@ def parse_address(text: str) -> str:
     return text.rstrip("/")
 
 
-SOURCES = (
-    Option("sql", "The statement.", more={"nargs": "?", "metavar": "SQL"}),
-    Option("--file", "Take the statement from a file; - is standard input.", "FILE"),
-    Option("--named", "Run the saved query of this name.", "NAME"),
-)
-OPTIONS = (
-    Option(
-        "--param",
-        "One parameter: `TEXT`, `NAME=TEXT`, `NAME:=JSON`, `=TEXT` or `:=JSON`; repeat it.",
-        "PARAM",
-        {"action": "append", "type": parse_param, "default": []},
-    ),
-    Option(
-        "--format",
-        "table, json, ndjson or csv; by default table on a terminal, else ndjson.",
-        "FORMAT",
-        {"choices": ("table", "json", "ndjson", "csv")},
-    ),
-    Option(
-        "--url",
-        "The service: http://HOST:PORT or unix:/PATH; also PGSIDECAR_URL; "
-        f"by default {DEFAULT_URL}.",
-        "URL",
-        {"type": parse_address},
-    ),
-    Option("--timeout", "Time for the whole statement.", "SECONDS", {"type": parse_seconds}),
-    Option("--tag", "Label for statistics and log.", "TAG"),
-    Option("--role", "Role that the statement runs as.", "ROLE"),
-    Option("--read-only", "Let the server refuse every write.", more={"action": "store_true"}),
-)
-
-
 def add_arguments(parser: ArgumentParser) -> None:
     """Give the command its arguments."""
-    sources = parser.add_mutually_exclusive_group(required=True)
-    for options, target in ((SOURCES, sources), (OPTIONS, parser)):
-        for option in options:
-            form = {"metavar": option.value} if option.value else {}
-            more: dict[str, Any] = {**form, **option.more}  # Any: argparse's own
-            target.add_argument(option.flag, help=option.help, **more)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("sql", nargs="?", metavar="SQL", help="the statement")
+    source.add_argument("--file", metavar="FILE", help="take it from a file; - is standard input")
+    source.add_argument("--named", metavar="NAME", help="run the saved query of this name")
+    add = parser.add_argument
+    form = "one parameter: TEXT, NAME=TEXT, NAME:=JSON, =TEXT or :=JSON; repeat it"
+    add("--param", action="append", default=[], type=parse_param, metavar="PARAM", help=form)
+    form = "table on a terminal, else ndjson, if it isn't given"
+    add("--format", choices=get_args(FormatName), help=form)
+    address = f"http://HOST:PORT or unix:/PATH; also PGSIDECAR_URL; by default {DEFAULT_URL}"
+    add("--url", type=parse_address, metavar="URL", help=address)
+    add("--timeout", type=parse_seconds, metavar="SECONDS", help="time for the whole statement")
+    add("--tag", metavar="TAG", help="label for statistics and log")
+    add("--role", metavar="ROLE", help="role that the statement runs as")
+    add("--read-only", action="store_true", help="let the server refuse every write")
 
 
 def build_order(arguments: Namespace, url: str, default_format: FormatName) -> Order:

@@ -1,4 +1,7 @@
-"""How `pgsidecar query` fails: its exit codes, and what it says."""
+"""How `pgsidecar query` fails: its exit codes, and what it says.
+
+The codes are described in docs/reference/query-command.md.
+"""
 
 from typing import Literal
 
@@ -10,21 +13,8 @@ from proxy.errors import Executed
 
 DONE, FAILED, WRONG, REFUSED, AGAIN, UNCERTAIN = range(6)
 CLOSED_PIPE = 141  # as the shell says of who died by SIGPIPE
-EXIT_CODES = {
-    DONE: "The statement took effect, and its answer is complete.",
-    FAILED: "The statement failed: SQL, a constraint, or somebody cancelled it; `executed: no`.",
-    WRONG: "The request is wrong, or the command line: mend it; nothing was run.",
-    REFUSED: "Not allowed: policy, or a login that is refused; `executed: no`.",
-    AGAIN: "Not available, too late, or in conflict with others; `executed: no`: "
-    "the same may be sent again.",
-    UNCERTAIN: "It took effect or may have (`executed: yes`, `unknown`), or what was printed is "
-    "not everything: look before you send it again.",
-    130: "SIGINT, such as Ctrl-C; the service cancels the statement.",
-    CLOSED_PIPE: "Who read the output has gone, such as `head`; the service cancels the statement.",
-    143: "SIGTERM; the service cancels the statement.",
-}
 _STATUS_AGAIN = frozenset({408, 429, 503, 504})
-_SHOWN = ("sqlstate", "position", "executed", "retryable", "request_id")
+_SHOWN = ("pg_detail", "hint", "sqlstate", "position", "executed", "retryable", "request_id")
 
 
 class Failure(Exception):
@@ -75,14 +65,10 @@ def read_problem(status: int, body: bytes) -> Failure:
 
 def describe_problem(problem: Problem) -> Failure:
     """Make the failure that a problem document tells, member by member."""
+    members = {name.removeprefix("pg_"): getattr(problem, name) for name in _SHOWN}
+    members["retryable"] = "yes" if problem.retryable else "no"
     lines = [f"{problem.title}: {escape_controls(problem.detail)}"]
-    if problem.pg_detail:
-        lines.append(f"detail: {escape_controls(problem.pg_detail)}")
-    if problem.hint:
-        lines.append(f"hint: {escape_controls(problem.hint)}")
-    shown = {name: getattr(problem, name) for name in _SHOWN}
-    shown["retryable"] = "yes" if problem.retryable else "no"
-    lines += [f"{name}: {value}" for name, value in shown.items() if value is not None]
+    lines += [f"{key}: {escape_controls(str(value))}" for key, value in members.items() if value]
     return Failure(choose_code(problem), *lines)
 
 

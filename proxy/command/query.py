@@ -9,27 +9,11 @@ import aiohttp
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder, decode
 
+from proxy.command import failure
 from proxy.command.argument import FormatName, Order
-from proxy.command.failure import (
-    CLOSED_PIPE,
-    DONE,
-    UNCERTAIN,
-    Failure,
-    Problem,
-    describe_problem,
-    lose,
-    read_problem,
-    refuse,
-)
+from proxy.command.failure import CLOSED_PIPE, DONE, UNCERTAIN, Failure, lose, refuse
 from proxy.command.output import Output, OutputClosed, say
-from proxy.command.printer import (
-    CsvPrinter,
-    JsonPrinter,
-    NdjsonPrinter,
-    Notice,
-    Outcome,
-    Printer,
-)
+from proxy.command.printer import CsvPrinter, JsonPrinter, NdjsonPrinter, Notice, Outcome, Printer
 from proxy.command.table import TablePrinter
 from proxy.command.text import escape_controls
 from proxy.log import redact
@@ -142,7 +126,7 @@ async def _open(order: Order) -> AsyncIterator[aiohttp.ClientResponse]:
 
 async def _print_answer(order: Order, response: aiohttp.ClientResponse, output: Output) -> None:
     if response.status != 200:  # noqa: PLR2004  # nothing else is a success here
-        raise read_problem(response.status, await response.read())
+        raise failure.read_problem(response.status, await response.read())
     if order.format == "csv" and order.is_streamed:
         async for chunk in response.content.iter_any():
             await output.write(chunk)
@@ -196,7 +180,7 @@ async def _print_lines(lines: Sequence[bytes], printer: Printer, output: Output)
     if rows:
         await output.write(printer.rows(rows), len(rows))
     if lines[-1].startswith(_ERROR):
-        raise describe_problem(decode(lines[-1], type=dict[str, Problem])["error"])
+        raise failure.describe_problem(decode(lines[-1], type=dict[str, failure.Problem])["error"])
 
 
 async def _read_lines(response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes], None]:
