@@ -11,7 +11,7 @@ import uvloop
 
 from proxy.api.application import Applications, Parts
 from proxy.api.listener import ListenLimits, listen
-from proxy.auth.tokens import TokenFolder
+from proxy.auth.authenticator import Authenticator
 from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.upstream import Upstream
 from proxy.errors import Draining
@@ -109,14 +109,14 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
     logins = Logins(settings, counters.count)
     lifecycle = Lifecycle(started_at=asyncio.get_running_loop().time())
     lifecycle.idle.set()
-    tokens = TokenFolder(settings.auth.tokens_dir, counters.count)
+    authenticator = Authenticator(settings.auth, counters.count)
     saved = SavedFolder(settings.sql.named_dir, settings.limits.sql_bytes, counters.count)
-    applications = Applications(Parts(settings, counters, logins, lifecycle, tokens, saved))
+    applications = Applications(Parts(settings, counters, logins, lifecycle, authenticator, saved))
     operations, queries = applications.build_operations(), applications.build_queries()
     limits = ListenLimits(settings.http.connections, UNREAD_SHARE * settings.limits.stream_stall_s)
     address = settings.http.unix_socket or (settings.http.host, settings.http.port)
     async with (
-        tokens.watch(settings.auth.reload_s),
+        authenticator.watch(),
         saved.watch(settings.sql.reload_s),
         listen(operations, (settings.ops.host, settings.ops.port), limits) as operations_url,
     ):

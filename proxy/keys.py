@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from proxy.auth.tokens import TokenFolder
+from proxy.auth.authenticator import Authenticator
 from proxy.engine.deadline import Deadline
 from proxy.errors import Draining, ProxyError
 from proxy.query.execute import QueryAnswer
@@ -71,7 +71,7 @@ class Exchange:
 
 SETTINGS = web.AppKey("settings", Settings)
 POLICIES = web.AppKey("policies", Policies)
-TOKENS = web.AppKey("tokens", TokenFolder)
+AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 LOGINS = web.AppKey("logins", Logins)
 SAVED = web.AppKey("saved", SavedFolder)
 COUNTERS = web.AppKey("counters", Counters)

@@ -218,7 +218,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_exposure(self) -> Self:
-        is_guarded = self.auth.tokens_dir or self.http.unix_socket or _is_loopback(self.http.host)
+        is_guarded = self.auth.has_tokens or self.http.unix_socket or _is_loopback(self.http.host)
         if is_guarded or self.auth.open_network:
             return self
         raise ValueError(
@@ -247,9 +247,10 @@ class Settings(BaseSettings):
             ("upstream.logins", self.upstream.logins),
             ("auth.clients", self.auth.clients),
         ):
-            if clients and self.auth.tokens_dir is None:
+            if clients and not self.auth.has_tokens:
                 raise ValueError(
-                    f"{name} needs auth.tokens_dir: a client is known by its token alone"
+                    f"{name} needs auth.tokens_dir, or auth.jwt_keys_file: "
+                    "a client is known by its token alone"
                 )
         return self
 
@@ -262,7 +263,7 @@ class Settings(BaseSettings):
     @property
     def has_strangers(self) -> bool:
         """Whether anybody on the network reaches the operations listener, unknown to us."""
-        is_guarded = self.auth.tokens_dir or self.auth.open_network or _is_loopback(self.ops.host)
+        is_guarded = self.auth.has_tokens or self.auth.open_network or _is_loopback(self.ops.host)
         return not is_guarded
 
     def with_upstream(self, dsn: str) -> Self:

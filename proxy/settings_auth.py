@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from proxy.settings_section import Section
 
@@ -21,6 +21,21 @@ def _check_scope(scope: str) -> str:
     return scope
 
 
+JwtAlgorithm: TypeAlias = Literal[
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+    "HS256",
+    "HS384",
+    "HS512",
+]
 Scope = Annotated[str, AfterValidator(_check_scope)]
 
 
@@ -38,11 +53,50 @@ class ClientSettings(Section):
 class AuthSettings(Section):
     """Who may ask."""
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether clients are known."""
+        return self.tokens_dir is not None or self.jwt_keys_file is not None
+
+    @model_validator(mode="after")
+    def _check_jwt(self) -> Self:
+        if self.jwt_keys_file is not None and self.jwt_audience is None:
+            raise ValueError(
+                "auth.jwt_keys_file needs auth.jwt_audience: without it a token that was issued "
+                "for another service would be taken, too"
+            )
+        return self
+
     tokens_dir: Path | None = Field(
         None,
         description="Directory of the clients' bearer tokens: each file is named like its client "
         "and holds a token in each line; unset, whoever reaches the listener may ask.",
         examples=["/etc/pgsidecar/tokens"],
+    )
+    jwt_keys_file: Path | None = Field(
+        None,
+        description="Key set (JWKS) of whoever issues JSON Web Tokens, which are taken as well; "
+        "needs the extra jwt.",
+        examples=["/etc/pgsidecar/keys.json"],
+    )
+    jwt_algorithms: tuple[JwtAlgorithm, ...] = Field(
+        ("RS256", "ES256", "EdDSA"), description="Algorithms that the keys may be for."
+    )
+    jwt_issuer: str | None = Field(
+        None, min_length=1, description="What a token must have as iss.", examples=["https://id"]
+    )
+    jwt_audience: str | None = Field(
+        None, min_length=1, description="What a token must have in aud.", examples=["pgsidecar"]
+    )
+    jwt_scope_claim: str = Field(
+        "scope", min_length=1, description="Claim that narrows a client's scopes, if it is there."
+    )
+    jwt_role_claim: str | None = Field(
+        None,
+        min_length=1,
+        description="Claim with the role that the client's statements run as, one of "
+        "session.allowed_roles.",
+        examples=["role"],
     )
     reload_s: float = Field(
         2.0,

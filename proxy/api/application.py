@@ -16,15 +16,15 @@ from proxy.api.origin import ORIGINS, OriginRule, add_headers, check_origin
 from proxy.api.raw_sql import refuse_raw_sql
 from proxy.api.register import REGISTER, Register
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
-from proxy.auth.tokens import TokenFolder
+from proxy.auth.authenticator import Authenticator
 from proxy.keys import (
+    AUTHENTICATOR,
     COUNTERS,
     LIFECYCLE,
     LOGINS,
     POLICIES,
     SAVED,
     SETTINGS,
-    TOKENS,
     Lifecycle,
 )
 from proxy.query.logins import Logins
@@ -42,7 +42,7 @@ class Parts:
     counters: Counters
     logins: Logins
     lifecycle: Lifecycle
-    tokens: TokenFolder
+    authenticator: Authenticator
     saved: SavedFolder
 
 
@@ -77,7 +77,7 @@ class Applications:
         app[SETTINGS], app[LIFECYCLE], app[COUNTERS] = settings, parts.lifecycle, parts.counters
         app[REGISTER] = self._register
         app[POLICIES], app[ORIGINS] = self._policies, self._origins
-        app[LOGINS], app[TOKENS], app[SAVED] = parts.logins, parts.tokens, parts.saved
+        app[LOGINS], app[AUTHENTICATOR], app[SAVED] = parts.logins, parts.authenticator, parts.saved
         app.on_response_prepare.append(add_headers)
         app.add_routes(routes)
         return app
@@ -91,7 +91,7 @@ class Applications:
 
     def _make_express(self, open_other: OpenProtocol) -> ExpressParts:
         return ExpressParts(
-            tokens=self._parts.tokens,
+            authenticator=self._parts.authenticator,
             logins=self._parts.logins,
             register=self._register,
             lifecycle=self._parts.lifecycle,

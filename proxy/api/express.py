@@ -18,7 +18,7 @@ from proxy.api.register import Finished, Register
 from proxy.api.request_head import MAX_HEAD_BYTES, RequestHead, read_head
 from proxy.api.scopes import SCOPES
 from proxy.api.timing import list_headers
-from proxy.auth.tokens import TokenFolder
+from proxy.auth.authenticator import Authenticator
 from proxy.errors import ProxyError
 from proxy.keys import Exchange, Lifecycle
 from proxy.query.body import parse_body
@@ -36,7 +36,7 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 class ExpressParts(NamedTuple):
     """What all connections share; `open_other` makes aiohttp's protocol."""
 
-    tokens: TokenFolder
+    authenticator: Authenticator
     logins: Logins
     register: Register
     lifecycle: Lifecycle
@@ -138,8 +138,9 @@ class Express(asyncio.Protocol):
 
     async def _run(self, exchange: Exchange, head: RequestHead, body: bytes) -> QueryAnswer:
         parts = self._parts
-        client = exchange.client = parts.tokens.identify(head.authorization)
-        policy = parts.policies.choose(client)
+        identity = parts.authenticator.identify(head.authorization)
+        client = exchange.client = identity.client
+        policy = parts.policies.choose(identity)
         policy.require(SCOPES[ROUTE])
         parts.lifecycle.check()
         if policy.quota is not None:

@@ -4,8 +4,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from proxy.api.scopes import check_scope
+from proxy.auth.identity import Identity
 from proxy.errors import Forbidden
-from proxy.keys import EXCHANGE, LOGIN, LOGINS, POLICIES, POLICY, SETTINGS, TOKENS
+from proxy.keys import AUTHENTICATOR, EXCHANGE, LOGIN, LOGINS, POLICIES, POLICY, SETTINGS
 
 PROBES = frozenset({"/startup", "/ready", "/live"})
 
@@ -13,9 +14,9 @@ PROBES = frozenset({"/startup", "/ready", "/live"})
 @web.middleware
 async def identify_client(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let nobody in without a token, where tokens are configured, nor beyond his scopes."""
-    client = _identify(request)
-    request[LOGIN] = request.app[LOGINS].choose(client)
-    policy = request[POLICY] = request.app[POLICIES].choose(client)
+    identity = _identify(request)
+    request[LOGIN] = request.app[LOGINS].choose(identity.client)
+    policy = request[POLICY] = request.app[POLICIES].choose(identity)
     counts = check_scope(request, policy)
     if policy.quota is None or not counts:
         return await handler(request)
@@ -37,13 +38,13 @@ async def identify_operator(request: web.Request, handler: Handler) -> web.Strea
             "ops.host is open to the network, which gets the probes alone; set auth.tokens_dir, "
             "or say auth.open_network = true"
         )
-    if not request.app[TOKENS].is_open:
+    if not request.app[AUTHENTICATOR].is_open:
         check_scope(request, request.app[POLICIES].choose(_identify(request)))
     return await handler(request)
 
 
-def _identify(request: web.Request) -> str | None:
+def _identify(request: web.Request) -> Identity:
     authorization = ", ".join(request.headers.getall("Authorization", ()))
-    client = request.app[TOKENS].identify(authorization)
-    request[EXCHANGE].client = client
-    return client
+    identity = request.app[AUTHENTICATOR].identify(authorization)
+    request[EXCHANGE].client = identity.client
+    return identity

@@ -60,7 +60,7 @@ class OpenApi:
         server = {"url": "http://{host}:{port}", "variables": {"host": host, "port": port}}
         items = _list_paths(probes).items()
         self._probes = {path: {**item, "servers": [server]} for path, item in items}
-        self._has_tokens = settings.auth.tokens_dir is not None
+        self._has_tokens = settings.auth.has_tokens
         self._responses = _share_responses([*self._paths.values(), *dict(items).values()])
         self._saved: Sequence[SavedQuery] | None = None
         self._body = b""

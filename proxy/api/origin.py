@@ -69,8 +69,9 @@ async def check_origin(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Say which page may read the answer, and that it is nothing but what it says to be."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    """Tell a browser which page may read the answer, and to take it for nothing else."""
+    if "Sec-Fetch-Site" in request.headers:
+        response.headers["X-Content-Type-Options"] = "nosniff"
     origin = request.get(ORIGIN)
     if origin is not None:
         response.headers["Access-Control-Allow-Origin"] = origin

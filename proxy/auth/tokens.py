@@ -11,7 +11,7 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import TypeAlias
 
-from proxy.errors import ProxyError, Unauthorized
+from proxy.errors import ProxyError
 from proxy.repeat import repeat
 from proxy.stats.events import Emit, Event
 
@@ -19,7 +19,6 @@ MAX_CLIENTS = 1000
 MAX_FILE_BYTES = 64 * 1024
 _CLIENT = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,}=*")  # RFC 6750's form; short ones can be guessed
-_HEADER = re.compile(r"Bearer +(\S+)", re.IGNORECASE | re.ASCII)
 _log = logging.getLogger("pgsidecar.auth")
 
 Digests: TypeAlias = Mapping[str, Sequence[bytes]]  # of each client's tokens
@@ -35,28 +34,18 @@ class TokenFolder:
         self._digests: Digests = {}
         self._problems: Problems = {}
 
-    @property
-    def is_open(self) -> bool:
-        """Whether anybody may ask, since no tokens are configured."""
-        return self._path is None
+    def find(self, token: str) -> str | None:
+        """Find whose token it is.
 
-    def identify(self, authorization: str) -> str | None:
-        """Find the client whose token an Authorization header holds.
-
-        None where no tokens are configured, so that anybody may ask.
-
-        Raises:
-            Unauthorized: there is no token, or nobody has this one.
+        It is compared with every token that there is, so that the time taken tells nothing.
         """
-        if self._path is None:
-            return None
-        match = _HEADER.fullmatch(authorization)
-        client = self._find(match[1]) if match else None
-        if client is None:
-            self._emit(Event.TOKEN_REFUSED, 1)
-            problem = "nobody here has this token" if match else "a token is needed"
-            raise Unauthorized(f"{problem}; send Authorization: Bearer and one of auth.tokens_dir")
-        return client
+        digest = _digest(token)
+        found = None
+        for client, known in self._digests.items():
+            for each in known:
+                if compare_digest(digest, each):
+                    found = client
+        return found
 
     @asynccontextmanager
     async def watch(self, reload_s: float) -> AsyncIterator[None]:
@@ -74,16 +63,6 @@ class TokenFolder:
             raise ProxyError("\n".join(f"auth.tokens_dir: {line}" for line in problems.values()))
         async with repeat(lambda: self._reload(path), reload_s):
             yield
-
-    def _find(self, token: str) -> str | None:
-        """Compare with every token that there is, so that the time taken tells nothing."""
-        digest = _digest(token)
-        found = None
-        for client, known in self._digests.items():
-            for each in known:
-                if compare_digest(digest, each):
-                    found = client
-        return found
 
     async def _reload(self, path: Path) -> None:
         digests, problems = await asyncio.to_thread(read_tokens, path, self._digests)

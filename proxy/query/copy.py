@@ -144,7 +144,9 @@ class _Load:
         return f"copy {self._order.table}{names} from stdin with ({self._source.options})".encode()
 
     def _list_settings(self) -> dict[str, str]:
-        return list_settings(self._connected, {}, self._order.role, self._deadline)
+        return list_settings(
+            self._connected, {}, self._order.role, self._deadline, self._order.claims
+        )
 
     async def _find_columns(self, connection: UpstreamConnection) -> list[TableColumn]:
         """Look up which type each column has; a table that isn't there has none."""

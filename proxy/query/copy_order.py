@@ -7,7 +7,7 @@ from typing import Literal
 from proxy.encoders.csv_rows import is_null_text
 from proxy.errors import InvalidRequest, UnsupportedMediaType
 from proxy.query.copy_csv import read_names
-from proxy.query.models import QueryLimits, check_role, find_timeout_s
+from proxy.query.models import QueryLimits, choose_role, find_timeout_s, write_claims
 from proxy.query.params import SHOWN_NAME, did_you_mean
 from proxy.sql.name import quote_names, quote_table
 
@@ -32,6 +32,7 @@ class CopyOrder:
     has_header: bool  # CSV
     null: str  # CSV
     role: str | None
+    claims: str | None
     timeout_s: float
 
 
@@ -53,14 +54,14 @@ def to_copy_order(
         if option in options and name != "csv":
             raise InvalidRequest(f"{option} is for text/csv")
     columns = read_names(options["columns"].encode(), "columns") if "columns" in options else ()
-    check_role(options.get("role"), limits.allowed_roles)
     return CopyOrder(
         table=_check_names(table, columns),
         format=name,
         columns=columns,
         has_header=_read_header(options.get("header"), is_default=not columns),
         null=_read_null(options.get("null", "")),
-        role=options.get("role"),
+        role=choose_role(options.get("role"), limits),
+        claims=write_claims(None, limits),
         timeout_s=find_timeout_s(_read_timeout(options.get("timeout_ms")), limits),
     )
 

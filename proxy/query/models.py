@@ -34,6 +34,8 @@ class QueryLimits:
     allowed_roles: tuple[str, ...] = ()
     allow_claims: bool = False
     is_read_only: bool = False  # whatever a request says
+    role: str | None = None  # by the client's token, in place of what a request says
+    claims: str | None = None  # the same, as JSON
 
 
 def _same_position(position: int) -> int:
@@ -89,7 +91,7 @@ def to_query(body: QueryBody, limits: QueryLimits) -> Query:
             "send long values as parameters"
         )
     check_settings(body.settings, limits.allowed_settings)
-    check_role(body.role, limits.allowed_roles)
+    role = choose_role(body.role, limits)
     sql, values, find_position = _bind(body)
     encoded = encode_params(values, body.types)
     statement = describe_statement(body.sql)
@@ -105,7 +107,7 @@ def to_query(body: QueryBody, limits: QueryLimits) -> Query:
         on_exceed=body.limits.on_exceed,
         timeout_s=find_timeout_s(body.timeout_ms, limits),
         settings=body.settings,
-        role=body.role,
+        role=role,
         isolation=body.isolation,
         read_only=body.read_only or limits.is_read_only,
         dry_run=body.dry_run,
@@ -159,13 +161,21 @@ def check_settings(settings: Mapping[str, str], allowed: Sequence[str]) -> None:
             raise InvalidRequest(f"settings.{name} contains a NUL character; remove it")
 
 
-def check_role(role: str | None, allowed: Sequence[str]) -> None:
-    """Raise Forbidden for a role that requests may not ask for."""
-    if role is not None and role not in allowed:
+def choose_role(wanted: str | None, limits: QueryLimits) -> str | None:
+    """Choose the role that a statement runs as: the token's, or the request's.
+
+    Raises:
+        Forbidden: requests may not run as it.
+    """
+    if limits.role is not None and wanted not in {None, limits.role}:
+        raise Forbidden("the client's token says its role; leave role out")
+    role = limits.role or wanted
+    if role is not None and role not in limits.allowed_roles:
         raise Forbidden(
             f"a request may not run as '{role[:SHOWN_NAME]}'; "
             "session.allowed_roles lists the roles that it may ask for"
         )
+    return role
 
 
 def write_claims(claims: Mapping[str, Raw] | None, limits: QueryLimits) -> str | None:
@@ -175,6 +185,10 @@ def write_claims(claims: Mapping[str, Raw] | None, limits: QueryLimits) -> str |
         Forbidden: requests may not have claims.
         RequestTooLarge
     """
+    if limits.claims is not None:
+        if claims is None:
+            return limits.claims
+        raise Forbidden("the client's token has its claims; leave claims out")
     if not limits.allow_claims:
         if claims is None:
             return None

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from proxy.auth.identity import Identity
 from proxy.errors import Forbidden
 from proxy.query.models import QueryLimits
 from proxy.query.quota import Quota
@@ -43,9 +44,34 @@ class Policies:
             for client, own in settings.auth.clients.items()
         }
 
-    def choose(self, client: str | None) -> Policy:
-        """Choose the policy of a client, None for anybody."""
-        return self._by_client.get(client, self._default) if client else self._default
+    def choose(self, identity: Identity) -> Policy:
+        """Choose the policy of a client, and narrow it to what the token says."""
+        client = identity.client
+        policy = self._by_client.get(client, self._default) if client else self._default
+        return policy if identity.claims is None else _narrow(policy, identity)
+
+
+def _narrow(policy: Policy, identity: Identity) -> Policy:
+    """Take away the scopes that the token lacks, and have its role and claims hold."""
+    scopes = policy.scopes
+    if identity.scopes is not None:
+        scopes = frozenset(each for each in identity.scopes if policy.allows(each))
+
+    def fix(limits: QueryLimits) -> QueryLimits:
+        return replace(
+            limits,
+            is_read_only="write" not in scopes,
+            role=identity.role,
+            claims=identity.claims if limits.allow_claims else None,
+        )
+
+    return replace(
+        policy,
+        where="the token",
+        scopes=scopes,
+        limits=fix(policy.limits),
+        stream_limits=fix(policy.stream_limits),
+    )
 
 
 def _build(

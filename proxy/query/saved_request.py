@@ -88,7 +88,7 @@ def to_saved_query(saved: SavedQuery, body: SavedBody, limits: QueryLimits) -> Q
         InvalidRequest: a parameter or the timeout is wrong.
         Forbidden: the role is not open to requests, or not with this query.
     """
-    saved.check_role(body.role)
+    saved.check_role(limits.role or body.role)
     whole = QueryBody(
         sql=saved.rewritten.sql,
         params=saved.bind(body.params),

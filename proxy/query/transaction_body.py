@@ -12,8 +12,8 @@ from proxy.query.body import EXPECTED, Positive, QueryBody, decode_body
 from proxy.query.models import (
     Query,
     QueryLimits,
-    check_role,
     check_settings,
+    choose_role,
     to_query,
     write_claims,
 )
@@ -101,11 +101,11 @@ def to_order(
         RequestTooLarge: the claims are.
     """
     check_settings(body.settings, limits.allowed_settings)
-    check_role(body.role, limits.allowed_roles)
+    role = choose_role(body.role, limits)
     return TransactionOrder(
         Transaction(body.isolation, body.read_only or limits.is_read_only),
         body.settings,
-        body.role,
+        role,
         write_claims(body.claims, limits),
         _find_s("idle_timeout_ms", body.idle_timeout_ms, "idle_s", settings.idle_s),
         _find_s("timeout_ms", body.timeout_ms, "timeout_s", settings.timeout_s),

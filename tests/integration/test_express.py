@@ -17,7 +17,7 @@ from tests.fixtures.service import (
 )
 
 POOL = {"size": 2, "overflow": 0}
-HEAD = "Host: x\r\nContent-Type: application/json\r\n"
+HEAD = "Host: localhost\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,9 @@ async def test_what_comes_while_a_query_runs_is_answered_after_it(client, upstre
     await wire.send(build("select pg_sleep(0.3), 'early' as word"))
     async with observe(upstream) as observer:
         await find_backend(observer, "early")
-    await wire.send(build("select 'late' as word") + b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+    await wire.send(
+        build("select 'late' as word") + b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
     assert b"early" in (await wire.read())[2]
     assert b"late" in (await wire.read())[2]
     assert (await wire.read())[0] == 404
@@ -153,7 +155,7 @@ async def test_a_request_in_two_pieces_is_answered(wire, place):
 async def test_other_requests_on_the_connection_are_answered(wire):
     await wire.send(build("select 1"))
     assert (await wire.read())[0] == 200
-    await wire.send(b"GET /v1/query HTTP/1.1\r\nHost: x\r\n\r\n")
+    await wire.send(b"GET /v1/query HTTP/1.1\r\nHost: localhost\r\n\r\n")
     status, headers, _ = await wire.read()
     assert (status, headers["Allow"]) == (405, "POST")
     await wire.send(build("select 1"))
@@ -161,7 +163,7 @@ async def test_other_requests_on_the_connection_are_answered(wire):
 
 
 async def test_two_lengths_are_refused_like_everywhere(wire):
-    request = build("select 1").replace(b"Host: x", b"Host: x\r\nContent-Length: 5")
+    request = build("select 1").replace(b"Host: localhost", b"Host: localhost\r\nContent-Length: 5")
     await wire.send(request)
     assert b" 400 " in await wire.reader.readline()
 

@@ -133,7 +133,7 @@ async def test_the_question_before_a_request_is_answered_for_listed_origins(clie
             assert "Authorization" in response.headers["Access-Control-Allow-Headers"]
 
 
-async def test_no_answer_is_taken_for_another_type(client):
-    for headers in ({"X-Unusual": "1"}, {"Sec-Fetch-Site": "none"}):
-        reply = await client.post("/v1/query", json=QUERY, headers=headers)
-        assert reply.headers["X-Content-Type-Options"] == "nosniff"
+async def test_no_browser_takes_an_answer_for_another_type(client):
+    headers = {"Sec-Fetch-Site": "none"}
+    reply = await client.post("/v1/query", json=QUERY, headers=headers)
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"

@@ -200,7 +200,7 @@ async def test_an_unknown_path_is_not_found(client: Client, path):
 
 async def test_a_body_that_never_ends_times_out(upstream):
     async with run_client(upstream, http={"body_timeout_s": 0.2}) as client:
-        head = f"POST /v1/query HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON['Content-Type']}\r\n"
+        head = f"POST /v1/query HTTP/1.1\r\nHost: [::1]\r\nContent-Type: {JSON['Content-Type']}\r\n"
         reply = await exchange(client.service.url, f"{head}Content-Length: 100\r\n\r\n{{".encode())
         assert reply.startswith("HTTP/1.1 408")
         assert "did not arrive within 0.2 s" in reply

@@ -60,7 +60,11 @@ def test_nothing_given_means_the_defaults():
 def test_every_setting_can_be_given_by_every_source(config, tmp_path):
     certificates = tmp_path / "ca.pem"
     certificates.touch()
-    base = {"PGSIDECAR_AUTH__TOKENS_DIR": "/t", "PGSIDECAR_SESSION__ROLES_ARE_NO_BOUNDARY": "true"}
+    base = {
+        "PGSIDECAR_AUTH__TOKENS_DIR": "/t",
+        "PGSIDECAR_AUTH__JWT_AUDIENCE": "a",
+        "PGSIDECAR_SESSION__ROLES_ARE_NO_BOUNDARY": "true",
+    }
     for entry in list_entries().values():
         value = str(certificates) if entry.key == "tls_ca_file" else entry.example
         text = value if isinstance(value, str) else json.dumps(value)

@@ -5,8 +5,11 @@ from hashlib import sha256
 
 import pytest
 
+from proxy.auth.authenticator import Authenticator
+from proxy.auth.identity import Identity
 from proxy.auth.tokens import MAX_FILE_BYTES, TokenFolder, read_tokens
 from proxy.errors import ProxyError, Unauthorized
+from proxy.settings_auth import AuthSettings
 
 TOKEN = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -16,9 +19,9 @@ OTHER = "fedcba9876543210"
 async def folder(tmp_path):
     (tmp_path / "reports").write_text(f"# since May\n{TOKEN}\n\n  {OTHER}==  \r\n")
     (tmp_path / "..data").mkdir()
-    tokens = TokenFolder(tmp_path, lambda *_: None)
-    async with tokens.watch(60):
-        yield tokens
+    authenticator = Authenticator(AuthSettings(tokens_dir=tmp_path), lambda *_: None)
+    async with authenticator.watch():
+        yield authenticator
 
 
 def find_problem(path, content, name="client"):
@@ -30,8 +33,8 @@ def find_problem(path, content, name="client"):
 
 @pytest.mark.parametrize("token", [TOKEN, OTHER + "=="])
 async def test_each_line_of_a_file_is_a_token_of_its_client(folder, token):
-    assert folder.identify(f"Bearer {token}") == "reports"
-    assert folder.identify(f"bearer  {token}") == "reports"
+    assert folder.identify(f"Bearer {token}").client == "reports"
+    assert folder.identify(f"bearer  {token}").client == "reports"
 
 
 @pytest.mark.parametrize(
@@ -58,9 +61,9 @@ async def test_anything_else_is_nobodys(folder, header):
 
 
 async def test_without_a_directory_anybody_may_ask():
-    tokens = TokenFolder(None, lambda *_: None)
-    async with tokens.watch(60):
-        assert tokens.identify("") is None
+    authenticator = Authenticator(AuthSettings(), lambda *_: None)
+    async with authenticator.watch():
+        assert authenticator.identify("") == Identity()
 
 
 @pytest.mark.parametrize(
