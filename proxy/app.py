@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import uvloop
 
 from proxy.api.application import Applications, Parts
-from proxy.api.listener import listen
+from proxy.api.listener import ListenLimits, listen
 from proxy.auth.tokens import TokenFolder
 from proxy.encoders.stitcher import IMPLEMENTATION
 from proxy.engine.upstream import Upstream
@@ -24,6 +24,7 @@ from proxy.stats.counters import Counters
 ANSWER_S = 2.0  # for the answers of what the end of the drain cancels
 CLOSE_S = 5.0  # for the upstream's connections, after the drain
 FORCED_EXIT = 1
+UNREAD_SHARE = 2  # of the time that a stream gives its reader; streams see to that themselves
 _log = logging.getLogger("pgsidecar.app")
 
 
@@ -112,15 +113,16 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
     saved = SavedFolder(settings.sql.named_dir, settings.limits.sql_bytes, counters.count)
     applications = Applications(Parts(settings, counters, logins, lifecycle, tokens, saved))
     operations, queries = applications.build_operations(), applications.build_queries()
+    limits = ListenLimits(settings.http.connections, UNREAD_SHARE * settings.limits.stream_stall_s)
     address = settings.http.unix_socket or (settings.http.host, settings.http.port)
     async with (
         tokens.watch(settings.auth.reload_s),
         saved.watch(settings.sql.reload_s),
-        listen(operations, (settings.ops.host, settings.ops.port)) as operations_url,
+        listen(operations, (settings.ops.host, settings.ops.port), limits) as operations_url,
     ):
         try:
             await logins.start()
-            async with listen(queries, address, applications.make_express) as url:
+            async with listen(queries, address, limits, applications.make_express) as url:
                 yield Service(url, operations_url, logins, lifecycle)
         finally:
             with suppress(TimeoutError):

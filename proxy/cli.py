@@ -1,4 +1,4 @@
-"""The command line: serve, config, version. The only reader of the environment."""
+"""The command line: serve, query, config, version. The only reader of the environment."""
 
 import argparse
 import importlib.metadata
@@ -10,16 +10,26 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TextIO
 
 from proxy import log
+from proxy.command import argument
+from proxy.command.failure import Failure
 from proxy.errors import ProxyError
 from proxy.settings import Settings
 from proxy.settings_catalogue import list_entries, list_sections, write_toml
-from proxy.settings_source import CONFIG_VARIABLE, Loaded, SettingsError, describe_unknown, load
+from proxy.settings_source import (
+    CONFIG_VARIABLE,
+    TOKEN_VARIABLE,
+    URL_VARIABLE,
+    Loaded,
+    SettingsError,
+    describe_unknown,
+    load,
+)
 
 SUCCESS, START_FAILED, BAD_SETTINGS, INTERRUPTED = 0, 1, 2, 130
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -37,18 +47,21 @@ class Command:
     help: str
     run: Callable[[argparse.Namespace], int]
     takes_settings: bool = True
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None  # of its own
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments, rest = build_parser().parse_known_args(argv)
     try:
-        _refuse(rest)
-        code: int = arguments.run(arguments)
+        _refuse(rest, arguments.command)
+        code: int = arguments.command.run(arguments)
     except SettingsError as error:
         return _fail(error, BAD_SETTINGS)
     except ProxyError as error:
         return _fail(error.detail, START_FAILED)
+    except Failure as failure:
+        return _fail("\n".join(failure.lines), failure.code)
     return code
 
 
@@ -60,9 +73,11 @@ def build_parser() -> argparse.ArgumentParser:
         word = words.add_parser(
             command.name, help=command.help, description=command.help, allow_abbrev=False
         )
-        word.set_defaults(run=command.run)
+        word.set_defaults(command=command)
         if command.takes_settings:
             _add_flags(word)
+        if command.add_arguments:
+            command.add_arguments(word)
     return parser
 
 
@@ -95,10 +110,16 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _refuse(rest: Sequence[str]) -> None:
+def _refuse(rest: Sequence[str], command: Command) -> None:
     """Refuse leftovers of the command line without repeating values."""
     if not rest:
         return
+    if not command.takes_settings:
+        raise Failure(
+            BAD_SETTINGS,
+            f"pgsidecar {command.name}: an argument too many, or an unknown option; "
+            f"a statement stands in quotes, `pgsidecar {command.name} --help` has the options",
+        )
     known = ["--config", *(entry.flag for entry in list_entries().values())]
     unknown = [word.partition("=")[0] for word in rest if word.startswith("--")]
     if not unknown:
@@ -193,6 +214,27 @@ def write_curl(address: str, sql: str) -> str:
     return shlex.join(["curl", "-s", *target, "-H", "Content-Type: application/json", "-d", body])
 
 
+def query(arguments: argparse.Namespace) -> int:
+    """Run a statement on a running service and print its rows."""
+    from proxy.command.query import run_order  # noqa: PLC0415  # its HTTP client is heavy
+
+    try:
+        address = arguments.url or _find_address()
+        form: argument.FormatName = "table" if sys.stdout.isatty() else "ndjson"
+        order = argument.build_order(arguments, address, form)
+        token = argument.read_token(arguments.token_file) or os.environ.get(TOKEN_VARIABLE)
+        return run_order(replace(order, token=token))
+    except KeyboardInterrupt:  # while the statement was read, or the client loaded
+        return INTERRUPTED
+
+
+def _find_address() -> str:
+    try:
+        return argument.parse_address(os.environ.get(URL_VARIABLE) or argument.DEFAULT_URL)
+    except argparse.ArgumentTypeError as error:
+        raise Failure(BAD_SETTINGS, f"{URL_VARIABLE}: {error}") from None
+
+
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(INTERRUPTED if number == signal.SIGINT else SUCCESS)
 
@@ -222,6 +264,13 @@ def postponed_signals() -> Iterator[None]:
 
 COMMANDS = (
     Command("serve", "Serve SQL over HTTP until SIGTERM or SIGINT.", serve),
+    Command(
+        "query",
+        "Run a statement on a running service and print its rows.",
+        query,
+        takes_settings=False,
+        add_arguments=argument.add_arguments,
+    ),
     Command("config", "Print the effective settings and where each comes from.", show_config),
     Command("version", "Print the version.", show_version, takes_settings=False),
 )

@@ -29,6 +29,12 @@ class HttpSettings(Section):
         examples=[["https://app.example.com"]],
     )
     express: bool = Field(True, description="Answer plain queries past the HTTP framework.")
+    connections: int = Field(
+        2000,
+        ge=1,
+        le=100_000,
+        description="Connections of clients that may be open; one more is told 503 and closed.",
+    )
     body_timeout_s: float = Field(
         10.0, gt=0, le=600, description="Longest time that a client may take to send its body."
     )

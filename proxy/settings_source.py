@@ -17,6 +17,8 @@ from proxy.settings import Settings
 from proxy.settings_catalogue import ENVIRONMENT_PREFIX, Entry, list_entries
 
 CONFIG_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG"
+TOKEN_VARIABLE = f"{ENVIRONMENT_PREFIX}TOKEN"  # with which it does
+URL_VARIABLE = f"{ENVIRONMENT_PREFIX}URL"  # the service that `pgsidecar query` asks
 
 Entries = Mapping[str, Entry]
 
@@ -161,7 +163,10 @@ def _find_unknown_flags(overrides: Mapping[str, str], entries: Entries) -> Itera
 
 def _find_unknown_variables(environ: Mapping[str, str], entries: Entries) -> Iterator[str]:
     """Warnings only: Kubernetes sets PGSIDECAR_PORT and the like for a Service of that name."""
-    known = [CONFIG_VARIABLE, *(entry.variable for entry in entries.values())]
+    known = [
+        *(CONFIG_VARIABLE, URL_VARIABLE, TOKEN_VARIABLE),
+        *(entry.variable for entry in entries.values()),
+    ]
     for name in environ:
         if name.startswith(ENVIRONMENT_PREFIX) and name not in known:
             yield describe_unknown(name, known, ENVIRONMENT_PREFIX)

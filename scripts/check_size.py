@@ -14,7 +14,7 @@ from pathlib import Path
 FOLDERS = ("proxy", "tests", "scripts", "benchmarks")
 FILE_LINES = 300
 FUNCTION_LINES = 40
-CODE_LINES = 10500
+CODE_LINES = 12500
 NOT_COUNTED = ("proxy/dev/",)  # servers for `make run` and the tests; not in the image
 NOT_CODE = frozenset(
     {

@@ -101,6 +101,7 @@ def render_cli() -> Iterator[str]:
     yield "| Command | What it does |\n|---|---|"
     for command in COMMANDS:
         flags = " [--config FILE] [--SECTION.NAME VALUE …]" if command.takes_settings else ""
+        flags = " SQL [OPTION …]" if command.add_arguments else flags
         yield f"| `pgsidecar {command.name}{flags}` | {command.help} |"
     yield from (
         f"\n`--config FILE` names a TOML file, as does `{CONFIG_VARIABLE}`. Every setting of",
@@ -110,6 +111,7 @@ def render_cli() -> Iterator[str]:
         "| 1 | the service couldn't start; the reason is on stderr |",
         "| 2 | mistakes in settings or flags, one line each on stderr |",
         "| 130 | SIGINT before the service was up |",
+        "\n[`pgsidecar query`](query-command.md) has options and exit codes of its own.",
     )
 
 

@@ -4,9 +4,8 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 
 from aiohttp import web
 
@@ -25,6 +24,7 @@ OpenProtocol: TypeAlias = Callable[[], asyncio.Protocol]
 async def listen(
     app: web.Application,
     address: Address,
+    limits: "ListenLimits",
     make_express: Callable[[OpenProtocol], ExpressParts] | None = None,
 ) -> AsyncIterator[str]:
     """Serve `app` on an address; yields its URL, or the socket's path.
@@ -43,23 +43,49 @@ async def listen(
         auto_decompress=False,
     )
     listener = bind(address)
+    _limit_unread(listener, limits.unread_s)
     await runner.setup()
+    server = cast("web.Server", runner.server)
+    express = make_express(server) if make_express is not None else None
+    connections = express.connections if express is not None else set()
+
+    def open_one() -> asyncio.Protocol:
+        if len(connections) + len(server.connections) >= limits.connections:
+            return Refusal()
+        return Express(express) if express is not None else server()
+
     try:
-        if make_express is None:
-            await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        async with _serve(listener, open_one):
             yield _url(listener)
-        else:
-            async with _serve_express(listener, make_express(cast("OpenProtocol", runner.server))):
-                yield _url(listener)
     finally:
+        for connection in tuple(connections):
+            connection.close()
         await runner.cleanup()
 
 
+class ListenLimits(NamedTuple):
+    """How many connections may be open, and how long one may leave unread what was sent to it."""
+
+    connections: int
+    unread_s: float
+
+
+class Refusal(asyncio.Protocol):
+    """What a connection gets that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say so, and close it."""
+        writer = cast("asyncio.Transport", transport)
+        writer.write(
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+            b"Content-Length: 0\r\n\r\n"
+        )
+        writer.close()
+
+
 @asynccontextmanager
-async def _serve_express(listener: socket.socket, parts: ExpressParts) -> AsyncIterator[None]:
-    """Have new connections begin on the short way."""
+async def _serve(listener: socket.socket, open_one: OpenProtocol) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
-    open_one = partial(Express, parts)
     if listener.family is socket.AF_UNIX:
         server = await loop.create_unix_server(open_one, sock=listener, backlog=BACKLOG)
     else:
@@ -68,8 +94,15 @@ async def _serve_express(listener: socket.socket, parts: ExpressParts) -> AsyncI
         yield
     finally:
         server.close()
-        for connection in tuple(parts.connections):
-            connection.close()
+
+
+def _limit_unread(listener: socket.socket, unread_s: float) -> None:
+    """Have the kernel drop a connection whose other end takes nothing of what it was sent.
+
+    Connections inherit it. It is Linux' own, and a unix socket has no such thing.
+    """
+    if listener.family is not socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unread_s * 1000))
 
 
 def bind(address: Address) -> socket.socket:

@@ -1,6 +1,7 @@
 """The hand-written documents say what the code says."""
 
 import re
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -9,6 +10,16 @@ import pytest
 
 from proxy import errors
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
+from proxy.command.argument import add_arguments
+from proxy.command.failure import (
+    AGAIN,
+    CLOSED_PIPE,
+    DONE,
+    FAILED,
+    REFUSED,
+    UNCERTAIN,
+    WRONG,
+)
 from proxy.engine.lane_pool import LanePool, PoolLimits
 from proxy.engine.profile import UpstreamProfile
 from proxy.engine.sqlstate import _STATEMENT
@@ -93,6 +104,17 @@ def test_every_sqlstate_is_described_with_status_and_retry():
 
 def test_every_event_is_described():
     assert {event.value for event in Event} <= read_first_cells("reference/statistics.md").keys()
+
+
+def test_every_option_and_exit_code_of_a_query_is_described():
+    parser = ArgumentParser(add_help=False)
+    add_arguments(parser)
+    page = read("reference/query-command.md")
+    options = set(re.findall(r"--[\w-]+", parser.format_help()))
+    table = page.partition("## The statement")[0]
+    assert options == set(re.findall(r"`(--[\w-]+)`", table))
+    codes = {DONE, FAILED, WRONG, REFUSED, AGAIN, UNCERTAIN, CLOSED_PIPE, 130, 143}
+    assert codes == {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
 
 
 async def test_every_gauge_of_the_pool_is_described():
