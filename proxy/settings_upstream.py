@@ -97,9 +97,8 @@ class UpstreamSettings(Section):
             raise ValueError(
                 "upstream.password_file and upstream.password_command are both set; keep one"
             )
-        if given and (self.dsn is None or has_password(self.dsn)):
-            state = "has a password of its own" if self.dsn else "is unset"
+        if given and self.dsn is not None and has_password(self.dsn):
             raise ValueError(
-                f"upstream.{given[0]} is for an upstream.dsn without a password, which {state}"
+                f"upstream.{given[0]} is set, and upstream.dsn has a password, too; take that out"
             )
         return self

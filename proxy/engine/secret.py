@@ -12,6 +12,7 @@ from proxy.engine.pause import Pause
 from proxy.errors import ProxyError, UpstreamAuth, UpstreamUnavailable
 
 MAX_BYTES = 16 * 1024
+_END_S = 1.0  # for what has left its process group, and holds the pipe
 RENEW_SHARE = 0.8  # of a password's life, after which the program runs again
 
 
@@ -114,6 +115,7 @@ class SecretCommand:
             )
         except OSError as cause:
             raise UpstreamAuth(f"the program can't be started: {cause.strerror}") from cause
+        code = None
         try:
             async with asyncio.timeout(self._timeout_s):
                 data = await _read_all(process)
@@ -122,7 +124,8 @@ class SecretCommand:
             detail = "the program isn't done after upstream.password_timeout_s"
             raise UpstreamUnavailable(detail) from cause
         finally:
-            await _end(process)
+            if code is None:
+                await _end(process)
         if code != 0:
             raise UpstreamUnavailable(f"the program failed with exit code {code}")
         return check_password(data.partition(b"\n")[0].removesuffix(b"\r"), "the program's output")
@@ -138,11 +141,12 @@ async def _read_all(process: asyncio.subprocess.Process) -> bytes:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill what still runs of it, the programs that it has started too."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+    """Kill what still runs of it, the programs that it has started too, and let go of its pipe."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_END_S):
+            await process.communicate()
 
 
 def check_password(data: bytes, start: str) -> str:

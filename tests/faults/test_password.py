@@ -13,6 +13,7 @@ from tests.fixtures.service import assert_nothing_left, poll
 
 POOL = {"size": 3, "overflow": 1}
 SHORT = {**POOL, "max_age_s": 1}  # so that connections are opened all the time
+SOME = pytest.mark.parametrize("guarded", ["postgres", "transaction"], indirect=True)
 
 
 @pytest.fixture(params=GUARDED)
@@ -76,6 +77,7 @@ async def test_rotation_under_load_fails_no_request(guarded):
         await assert_nothing_left(client, guarded.upstream)
 
 
+@SOME
 async def test_without_the_last_good_password_rotation_fails_requests(guarded, monkeypatch):
     async def forget(_self, _rejected):
         return None
@@ -116,6 +118,7 @@ async def test_refused_password_is_not_hammered(guarded):
         assert await client.value("select 1") == 1  # another one is tried at once
 
 
+@SOME
 async def test_without_pauses_it_would_be_hammered(guarded, monkeypatch):
     async with guarded.serve(pool=SHORT) as client:
         monkeypatch.setattr(Pause, "is_over", True)
@@ -138,6 +141,7 @@ async def break_in(client, guarded):
     await poll(has_none, "a connection outlives its age")
 
 
+@SOME
 @pytest.mark.parametrize("text", [WRONG, "", "two\nlines", "x" * 20_000])
 async def test_rubbish_in_the_file_changes_nothing(guarded, text):
     async with guarded.serve(pool=SHORT) as client, Load(client) as load:
@@ -176,6 +180,7 @@ async def has_run(client, folder, times):
     return len((folder / "runs").read_text()) >= times
 
 
+@SOME
 async def test_output_of_the_program_is_renewed_before_its_life_ends(guarded, tmp_path):
     settings = {"password_command": guarded.print_file(tmp_path), "password_life_s": 1}
     async with guarded.serve(upstream=settings, pool=SHORT) as client:
