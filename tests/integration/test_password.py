@@ -13,7 +13,7 @@ import pytest
 from proxy.engine.password import Password
 from proxy.engine.secret import SecretFile
 from proxy.errors import UpstreamAuth
-from tests.fixtures.guarded import FIRST, SECOND, WRONG, run_guarded
+from tests.fixtures.guarded import FIRST, SECOND, WRONG, count, run_guarded
 from tests.fixtures.listener import listen
 from tests.fixtures.logins import ask, run_logins
 from tests.fixtures.program import run_program
@@ -140,3 +140,31 @@ async def test_a_wrong_password_at_the_start_is_not_shown_either(guarded):
             pass
     assert WRONG not in repr(refused.getrepr(chain=True, showlocals=False))
     assert refused.value.detail.startswith("the upstream refuses our login: ")
+
+
+async def test_program_that_fails_at_the_start_is_waited_for(guarded, tmp_path):
+    settings = {"password_command": guarded.print_file(tmp_path)}
+    guarded.file.unlink()
+    async with guarded.serve(upstream=settings) as client:
+        reply = await client.query("select 1")
+        assert (reply.status, reply.json["title"]) == (503, "upstream_unavailable")
+        assert "exit code 1" in reply.json["detail"]
+        guarded.file.write_text(FIRST)
+
+        async def is_served():
+            return (await client.query("select 1")).status == 200
+
+        await poll(is_served, "it isn't run again")
+
+
+async def test_program_that_fails_later_leaves_the_password_that_worked(guarded, tmp_path):
+    settings = {"password_command": guarded.print_file(tmp_path), "password_life_s": 1}
+    async with guarded.serve(upstream=settings, pool={"max_age_s": 1}) as client:
+        guarded.file.unlink()
+
+        async def has_failed():
+            opened = await count(client, "connection_opened")
+            assert (await client.query("select 1")).status == 200
+            return opened > 3 and await count(client, "password_unreadable") > 0
+
+        await poll(has_failed, "it isn't run again")
