@@ -5,75 +5,22 @@ docs/reference/settings.md come from it. `proxy/settings_source.py` fills these 
 """
 
 import ipaddress
-from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, FilePath, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from proxy.settings_auth import AuthSettings
 from proxy.settings_embedded import EmbeddedSettings
-from proxy.settings_form import Dsn
+from proxy.settings_form import has_password, user_name
 from proxy.settings_http import HttpSettings, OpsSettings
 from proxy.settings_section import Section
 from proxy.settings_session import SessionSettings
 from proxy.settings_sql import SqlSettings
 from proxy.settings_transaction import TransactionSettings
+from proxy.settings_upstream import UpstreamSettings
 
 MIB = 1024 * 1024
-
-
-class UpstreamSettings(Section):
-    """The Postgres or PgBouncer that answers."""
-
-    dsn: Dsn | None = Field(
-        None,
-        description="Address of the Postgres or PgBouncer, as a libpq URL: several hosts, sslmode "
-        "and target_session_attrs work; unset, `serve` starts an embedded Postgres.",
-        examples=["postgresql://user:password@localhost:5432/database"],
-    )
-    console_dsn: Dsn | None = Field(
-        None,
-        description="Address of PgBouncer's admin console, for its statistics and its pool mode.",
-        examples=["postgresql://stats:password@localhost:6432/pgbouncer"],
-    )
-    session_dsn: Dsn | None = Field(
-        None,
-        description="Address of Postgres itself, for what needs a session of its own behind "
-        "PgBouncer: GET /v1/listen.",
-        examples=["postgresql://user:password@postgres.internal:5432/database"],
-    )
-    logins: Annotated[Mapping[str, Dsn], Field(max_length=100)] = Field(
-        {},
-        description="Addresses by client, for those whose statements run as another login; each "
-        "has a pool of its own, and a client is known by its token (auth.tokens_dir).",
-        examples=[{"reports": "postgresql://reports:password@localhost:5432/database"}],
-    )
-    kind: Literal[
-        "auto",
-        "postgres",
-        "pgbouncer-session",
-        "pgbouncer-transaction",
-        "pgbouncer-statement",
-    ] = Field("auto", description="What the upstream is; auto finds out when it connects.")
-    application_name: str = Field(
-        "pgsidecar", max_length=63, description="Name that pg_stat_activity shows for us."
-    )
-    connect_timeout_s: float = Field(
-        5.0, gt=0, le=300, description="Longest time to open one connection, login included."
-    )
-    recheck_s: float = Field(
-        30.0,
-        gt=0,
-        le=86_400,
-        description="Time after which a PgBouncer is looked at again, as its pool mode can be "
-        "changed while it runs.",
-    )
-    tls_ca_file: FilePath | None = Field(
-        None,
-        description="Certificates (PEM) of the authorities that may vouch for the upstream.",
-        examples=["/etc/pgsidecar/ca.pem"],
-    )
 
 
 class PoolSettings(Section):
@@ -254,11 +201,24 @@ class Settings(BaseSettings):
                 )
         return self
 
-    def for_login(self, dsn: SecretStr) -> Self:
+    def for_login(self, client: str) -> Self:
         """Copy these settings for an entry of `upstream.logins`."""
+        dsn, folder = self.upstream.logins[client], self.upstream.logins_passwords_dir
         pool = {"size": self.pool.login_size, "overflow": 0}
-        copied = self.with_upstream(dsn.get_secret_value())
+        copied = self.with_upstream(
+            dsn.get_secret_value(),
+            password_file=folder / client if folder and not has_password(dsn) else None,
+        )
         return copied.model_copy(update={"pool": self.pool.model_copy(update=pool)})
+
+    def for_session(self, dsn: SecretStr) -> Self:
+        """Copy these settings for `upstream.session_dsn`: the same login has the same password."""
+        upstream = self.upstream
+        is_same = upstream.dsn is not None and user_name(dsn) == user_name(upstream.dsn)
+        kept = ("password_file", "password_command") if is_same and not has_password(dsn) else ()
+        return self.with_upstream(
+            dsn.get_secret_value(), **{name: getattr(upstream, name) for name in kept}
+        )
 
     @property
     def has_strangers(self) -> bool:
@@ -266,9 +226,10 @@ class Settings(BaseSettings):
         is_guarded = self.auth.has_tokens or self.auth.open_network or _is_loopback(self.ops.host)
         return not is_guarded
 
-    def with_upstream(self, dsn: str) -> Self:
-        """Copy these settings with another `upstream.dsn`."""
-        upstream = self.upstream.model_copy(update={"dsn": SecretStr(dsn)})
+    def with_upstream(self, dsn: str, **password: object) -> Self:
+        """Copy these settings with another `upstream.dsn`, and `password_file` and the like."""
+        update = {"dsn": SecretStr(dsn), "password_file": None, "password_command": (), **password}
+        upstream = self.upstream.model_copy(update=update)
         return self.model_copy(update={"upstream": upstream})
 
 

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
@@ -40,6 +41,18 @@ def _is_port(host: str) -> bool:
     """Whether `host`, `host:port` or `[::1]:port` ends in a port that exists, if in any."""
     port = host.rpartition("]")[2].partition(":")[2]
     return not port or (port.isdecimal() and 0 < int(port) <= _LAST_PORT)
+
+
+def has_password(dsn: SecretStr) -> bool:
+    """Whether the address itself has a password."""
+    parts = urlsplit(dsn.get_secret_value())
+    return bool(parts.password) or "password" in parse_qs(parts.query)
+
+
+def user_name(dsn: SecretStr) -> str | None:
+    """Name of the login that the address has, if any."""
+    parts = urlsplit(dsn.get_secret_value())
+    return unquote(parts.username or "") or parse_qs(parts.query).get("user", [None])[0]
 
 
 def _check_socket_path(path: Path) -> Path:

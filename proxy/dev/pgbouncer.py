@@ -99,7 +99,7 @@ class LocalPgBouncer:
         users = folder / "users.txt"
         users.write_text("".join(f'"{user}" ""\n' for user in _USERS))
         configuration = folder / "pgbouncer.ini"
-        options = {**self._options, "auth_file": str(users)}
+        options = {"auth_file": str(users), **self._options}
         lines = [
             "[databases]",
             *(f"{name} = {target}" for name, target in self._databases.items()),

@@ -1,9 +1,9 @@
 """One connection to the upstream: SQLAlchemy's, with the lane on its transport."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -40,13 +40,13 @@ class UpstreamConnection:
         checkout: AsyncConnection,
         driver: Driver,
         lane: Lane,
-        expires_at: float,
+        info: MutableMapping[str, Any],  # the pool record's
         emit: Emit,
     ) -> None:
         self._checkout = checkout
         self._driver = driver
         self._emit = emit
-        self._expires_at = expires_at
+        self._info = info
         self._loop = asyncio.get_running_loop()  # asking for it is a system call in Python 3.11
         self._flight: asyncio.Future[Answer] | None = None
         self._cancelling: asyncio.Task[bool] | None = None
@@ -75,7 +75,7 @@ class UpstreamConnection:
         except HandOverRefused as cause:
             await checkout.close()
             raise ProxyError(f"the lane can't take over a connection: {cause}") from cause
-        connection = cls(checkout, driver, lane, proxied.info[EXPIRES_AT], emit)
+        connection = cls(checkout, driver, lane, proxied.info, emit)
         connection.is_new = not proxied.info.get(_USED, False)
         proxied.info[_USED] = True
         return connection
@@ -83,7 +83,7 @@ class UpstreamConnection:
     @property
     def is_expired(self) -> bool:
         """Whether it is over its maximum age."""
-        return self._loop.time() >= self._expires_at
+        return bool(self._loop.time() >= self._info[EXPIRES_AT])
 
     @property
     def is_clean(self) -> bool:

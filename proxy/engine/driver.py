@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as CheckoutTimeout
 
 from proxy.engine.factory import connect_driver
+from proxy.engine.password import Password
 from proxy.engine.sqlstate import connect_error
 from proxy.errors import PoolTimeout, UpstreamAuth
 from proxy.settings import Settings
@@ -20,9 +21,11 @@ CLOSE_S = 1.0  # longest goodbye; after it the connection is dropped
 
 
 @asynccontextmanager
-async def open_driver(settings: Settings) -> AsyncIterator[Driver]:
+async def open_driver(
+    settings: Settings, password: Password | None = None
+) -> AsyncIterator[Driver]:
     """Open a connection as the engine does, and close it whatever happens."""
-    connection = await connect_driver(settings)
+    connection = await connect_driver(settings, password)
     try:
         yield connection
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -10,8 +11,10 @@ import asyncpg
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from proxy.engine.password import Password
 from proxy.errors import ProxyError
-from proxy.settings import Settings, UpstreamSettings
+from proxy.settings import Settings
+from proxy.settings_upstream import UpstreamSettings
 from proxy.stats.events import Emit, Event
 
 EXPIRES_AT = "pgsidecar_expires_at"  # key in the pool record's info: seconds on the loop's clock
@@ -19,7 +22,9 @@ _VERIFIED = frozenset({"verify-ca", "verify-full"})
 _YOUNGEST = 0.8  # connections opened together don't retire together
 
 
-def build_engine(settings: Settings, emit: Emit, *, autocommit: bool = False) -> AsyncEngine:
+def build_engine(
+    settings: Settings, emit: Emit, *, autocommit: bool = False, password: Password | None = None
+) -> AsyncEngine:
     """Build the engine: asyncpg, both statement caches off, statistics from the pool's events.
 
     Both caches, because SQLAlchemy's own on top of asyncpg's 0 answers silently wrong after DDL
@@ -28,7 +33,7 @@ def build_engine(settings: Settings, emit: Emit, *, autocommit: bool = False) ->
     """
 
     async def connect() -> "asyncpg.Connection[Any]":
-        return await connect_driver(settings)
+        return await connect_driver(settings, password)
 
     def create() -> Any:  # the dialect's adapter of an asyncpg connection
         return engine.sync_engine.dialect.dbapi.connect(  # type: ignore[union-attr]  # asyncpg has one
@@ -51,17 +56,28 @@ def build_engine(settings: Settings, emit: Emit, *, autocommit: bool = False) ->
     return engine
 
 
-async def connect_driver(settings: Settings) -> "asyncpg.Connection[Any]":
+async def connect_driver(
+    settings: Settings, password: Password | None = None
+) -> "asyncpg.Connection[Any]":
     """Open one asyncpg connection as the settings say: hosts, TLS and login are the DSN's.
+
+    `password` has one that isn't in the DSN.
 
     Raises:
         ProxyError: the DSN asks for what doesn't exist.
         asyncpg.PostgresError, asyncpg.InterfaceError, OSError: it can't be opened.
     """
+    if password is None:
+        return await _connect(settings)
+    return await password.log_in(partial(_connect, settings))
+
+
+async def _connect(settings: Settings, password: str | None = None) -> "asyncpg.Connection[Any]":
     upstream = settings.upstream
     try:
         connection = await asyncpg.connect(
             _driver_dsn(upstream),
+            password=password,
             statement_cache_size=0,
             timeout=upstream.connect_timeout_s,
             server_settings=dict(startup_parameters(settings)),

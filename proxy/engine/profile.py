@@ -1,12 +1,16 @@
 """What the upstream is, by proof."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast, get_args
+from functools import partial
+from typing import Literal, NamedTuple, TypeAlias, cast, get_args
 
 from proxy.engine.console import Console
 from proxy.engine.driver import Driver, open_driver, translate_driver_errors
 from proxy.engine.login import check_login, database_name
+from proxy.engine.password import Password
 from proxy.engine.probe import ModeProbe, PoolMode, probe_pool_mode, probe_tracking
 from proxy.errors import ProxyError
 from proxy.settings import Settings
@@ -24,6 +28,7 @@ select pg_catalog.pg_backend_pid(), session_user, pg_catalog.current_database(),
 _MODES = frozenset(get_args(PoolMode))
 
 Evidence = Literal["configuration", "console", "probe"]
+_Open: TypeAlias = Callable[[], AbstractAsyncContextManager[Driver]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ class _ConsoleReport(NamedTuple):
     note: str = ""
 
 
-async def detect_upstream(settings: Settings) -> UpstreamProfile:
+async def detect_upstream(settings: Settings, password: Password | None = None) -> UpstreamProfile:
     """Connect and find out.
 
     PgBouncer hands out a process id of its own, so the one of the login differs from the one
@@ -82,8 +87,8 @@ async def detect_upstream(settings: Settings) -> UpstreamProfile:
     """
     with translate_driver_errors():
         async with (
+            open_driver(settings, password) as connection,  # has deadlines of its own
             asyncio.timeout(settings.upstream.connect_timeout_s) as limit,
-            open_driver(settings) as connection,
         ):
             (row,) = await connection.fetch(_FACTS)
             server = _Server(*row)
@@ -93,7 +98,7 @@ async def detect_upstream(settings: Settings) -> UpstreamProfile:
             if is_direct:
                 return _describe_postgres(server)
             limit.reschedule(asyncio.get_running_loop().time() + PROBE_S)
-            return await _look_behind(settings, connection, server)
+            return await _look_behind(settings, password, connection, server)
 
 
 def _check_kind(kind: str, *, is_direct: bool) -> None:
@@ -124,18 +129,21 @@ def _describe_postgres(server: _Server) -> UpstreamProfile:
     )
 
 
-async def _look_behind(settings: Settings, connection: Driver, server: _Server) -> UpstreamProfile:
+async def _look_behind(
+    settings: Settings, password: Password | None, connection: Driver, server: _Server
+) -> UpstreamProfile:
     """Find out how PgBouncer treats us; some answers cost `connection`."""
     report = await _ask_console(settings, server)
+    open_another = partial(open_driver, settings, password)
     claim = _read_kind(settings.upstream.kind) or report.claim
-    found = await _find_pool_mode(settings, connection, claim)
+    found = await _find_pool_mode(open_another, connection, claim)
     return UpstreamProfile(
         kind="pgbouncer",
         pool_mode=found.pool_mode,
         pool_mode_evidence=found.evidence,
         is_session_proven=found.pool_mode == "session" and found.evidence != "probe",
         pgbouncer_version=report.version,
-        tracks_prepared=await _is_tracking(settings, connection),
+        tracks_prepared=await _is_tracking(open_another, connection, settings.limits.message_bytes),
         server_version=server.version,
         server_version_num=server.version_num,
         is_primary=server.is_primary,
@@ -144,18 +152,17 @@ async def _look_behind(settings: Settings, connection: Driver, server: _Server) 
     )
 
 
-async def _is_tracking(settings: Settings, connection: Driver) -> bool:
-    max_bytes = settings.limits.message_bytes
+async def _is_tracking(open_another: _Open, connection: Driver, max_bytes: int) -> bool:
     if not connection.is_closed():
         return await probe_tracking(connection, max_bytes)
-    async with open_driver(settings) as another:
+    async with open_another() as another:
         return await probe_tracking(another, max_bytes)
 
 
-async def _find_pool_mode(settings: Settings, connection: Driver, claim: Claim | None) -> Claim:
+async def _find_pool_mode(open_another: _Open, connection: Driver, claim: Claim | None) -> Claim:
     if claim is not None and claim.pool_mode != "session":
         return claim
-    probe = await probe_pool_mode(connection, lambda: open_driver(settings))
+    probe = await probe_pool_mode(connection, open_another)
     return settle_pool_mode(claim, probe)  # a wrong claim of session mode would leak
 
 

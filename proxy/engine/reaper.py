@@ -1,6 +1,7 @@
 """Age of the connections that nobody uses: in the engine's pool no lease meets them."""
 
 import asyncio
+import random
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 AGE_SHARE = 8  # what idles is looked at so often in its life
 _LONGEST_S = 15.0
+_SPREAD_S = 5.0  # in which all are replaced, so that the upstream isn't stormed
 
 
 class Reaper:
@@ -44,3 +46,11 @@ class Reaper:
             if is_idle and entry.info[EXPIRES_AT] <= now:
                 self._emit(Event.CONNECTION_RETIRED, 1)
                 entry.invalidate()
+
+    def age_all(self) -> None:
+        """Have every connection of now retire soon, since its login has another password."""
+        now = asyncio.get_running_loop().time()
+        for entry in tuple(self._entries):
+            if entry.dbapi_connection is not None:
+                soon = now + random.uniform(0, _SPREAD_S)  # noqa: S311  # it needs no secrecy
+                entry.info[EXPIRES_AT] = min(entry.info[EXPIRES_AT], soon)

@@ -166,6 +166,16 @@ def connect_error(sqlstate: str | None, text: str) -> ProxyError:
     return UpstreamUnavailable(f"cannot connect to the upstream: {text}", sqlstate=sqlstate)
 
 
+def is_password_refused(sqlstate: str | None, text: str) -> bool:
+    """Whether a login failed for its password, as far as Postgres and PgBouncer tell.
+
+    PgBouncer says so by 08P01, and Postgres by 28000 for PAM, as on AWS.
+    """
+    return sqlstate == "28P01" or (
+        sqlstate in {"28000", "08P01"} and "authentication failed" in text
+    )
+
+
 def _is_refusal(sqlstate: str | None, text: str) -> bool:
     """Whether only another configuration can help."""
     if sqlstate is None or sqlstate in _TRY_LATER:

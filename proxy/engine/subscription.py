@@ -8,6 +8,7 @@ from typing import NamedTuple
 import asyncpg
 
 from proxy.engine.driver import Driver, open_driver, translate_driver_errors
+from proxy.engine.password import build_password
 from proxy.engine.sqlstate import statement_error
 from proxy.engine.upstream import Upstream
 from proxy.errors import (
@@ -129,6 +130,10 @@ class SubscriptionBook:
         self._limit = settings.limits.listeners
         self._upstream = upstream
         self._emit = emit
+        self._direct: Settings | None = None
+        if settings.upstream.session_dsn is not None:
+            self._direct = settings.for_session(settings.upstream.session_dsn)
+        self._password = build_password((self._direct or settings).upstream, emit)
         self._open: set[Subscription] = set()
         self._max_open = 0
 
@@ -156,7 +161,7 @@ class SubscriptionBook:
         try:
             async with AsyncExitStack() as stack:
                 with translate_driver_errors():
-                    driver = await stack.enter_async_context(open_driver(settings))
+                    driver = await stack.enter_async_context(open_driver(settings, self._password))
                     async with asyncio.timeout(settings.upstream.connect_timeout_s):
                         await self._check_session(driver)
                         await subscription.start(driver)
@@ -171,9 +176,8 @@ class SubscriptionBook:
             subscription.end(Draining("the service is shutting down", phase="stream"))
 
     def _choose_upstream(self) -> Settings:
-        direct = self._settings.upstream.session_dsn
-        if direct is not None:
-            return self._settings.with_upstream(direct.get_secret_value())
+        if self._direct is not None:
+            return self._direct
         if not self._upstream.connected.profile.is_session_proven:
             raise NeedsSession(
                 "LISTEN needs a session of its own, and this PgBouncer may share them; set "

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from proxy.engine.factory import build_engine
 from proxy.engine.flight import build_flight
 from proxy.engine.hooks import SessionPlan, install_hooks, plan_session
 from proxy.engine.lane_pool import LanePool, PoolLimits
+from proxy.engine.password import build_password
 from proxy.engine.profile import UpstreamProfile, detect_upstream
 from proxy.engine.reaper import AGE_SHARE, Reaper
 from proxy.engine.self_test import prove_hand_over, prove_session
@@ -58,10 +60,11 @@ class Upstream:
     def __init__(self, settings: Settings, emit: Emit) -> None:
         self._settings = settings
         self._emit = emit
+        self._password = build_password(settings.upstream, emit, self._age_connections)
         self._connected: Connected | None = None
         self._problem: ProxyError = UpstreamUnavailable("the upstream has not been reached yet")
         self._reaching: asyncio.Task[None] | None = None
-        self._keeping: list[asyncio.Task[None]] = []  # the reaper and the look at PgBouncer
+        self._keeping: list[asyncio.Task[None]] = []  # the reaper, and looks at what may change
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -118,6 +121,8 @@ class Upstream:
         if self._connected is not None:
             await self._connected.lanes.close(Draining)
             await self._connected.engine.dispose()
+        if self._password is not None:
+            await self._password.close()
 
     def _use(self, connected: Connected) -> None:
         """Serve from `connected` on, and let what ran before finish where it is."""
@@ -125,7 +130,9 @@ class Upstream:
         fields = {"evidence": connected.profile.evidence, "session": connected.plan.delivery}
         _log.info("upstream", extra={"fields": fields})
         self._keep(
-            connected.reaper.run(self._settings.pool.max_age_s), self._watch(connected.profile)
+            connected.reaper.run(self._settings.pool.max_age_s),
+            self._watch(connected.profile),
+            self._watch_password(),
         )
         if before is not None:
             self._own(asyncio.create_task(_close(before)))
@@ -143,7 +150,7 @@ class Upstream:
         while known.kind == "pgbouncer":
             await asyncio.sleep(self._settings.upstream.recheck_s)
             try:
-                found = await detect_upstream(self._settings)
+                found = await detect_upstream(self._settings, self._password)
             except (UpstreamUnavailable, UpstreamAuth):
                 continue  # requests meet that themselves
             except ProxyError as error:
@@ -152,6 +159,19 @@ class Upstream:
             if found.treatment != known.treatment:
                 self._leave(UpstreamUnavailable("the pool mode has changed; it is being looked at"))
                 return
+
+    async def _watch_password(self) -> None:
+        """Log in by another password as soon as there is one, so that the old one's days end."""
+        while self._password is not None:
+            await asyncio.sleep(self._settings.upstream.recheck_s)
+            with suppress(ProxyError), translate_driver_errors():  # requests meet that themselves
+                if await self._password.has_changed():
+                    async with open_driver(self._settings, self._password):
+                        pass
+
+    def _age_connections(self) -> None:
+        if self._connected is not None:
+            self._connected.reaper.age_all()
 
     def _reach(self) -> None:
         """Have the upstream looked at until it answers, unless that is under way."""
@@ -173,9 +193,14 @@ class Upstream:
 
     async def _connect(self) -> Connected:
         settings, emit = self._settings, self._emit
-        profile = await detect_upstream(settings)
+        profile = await detect_upstream(settings, self._password)
         plan = plan_session(settings.session, profile)
-        engine = build_engine(settings, emit, autocommit=profile.pool_mode == "statement")
+        engine = build_engine(
+            settings,
+            emit,
+            autocommit=profile.pool_mode == "statement",
+            password=self._password,
+        )
         reaper = Reaper(engine, emit)
         install_hooks(engine, plan)
 
@@ -202,7 +227,7 @@ class Upstream:
             await lanes.close(Draining)
             await engine.dispose()
             raise
-        catalogue = TypeCatalogue(partial(open_driver, settings))
+        catalogue = TypeCatalogue(partial(open_driver, settings, self._password))
         return Connected(profile, plan, engine, lanes, reaper, catalogue)
 
     async def _check_identity(

@@ -62,8 +62,8 @@ class Logins:
     def __init__(self, settings: Settings, emit: Emit) -> None:
         self.default = Login.build(settings, emit)
         self.of_clients = {
-            client: Login.build(settings.for_login(dsn), emit)
-            for client, dsn in settings.upstream.logins.items()
+            client: Login.build(settings.for_login(client), emit)
+            for client in settings.upstream.logins
         }
 
     def __iter__(self) -> Iterator[Login]:

@@ -30,6 +30,9 @@ class Event(StrEnum):
     TRANSACTION_ROLLED_BACK = "transaction_rolled_back"  # seconds, lost ones too
     TRANSACTION_EXPIRED = "transaction_expired"  # seconds
     BATCH_RETRIED = "batch_retried"  # run again after a conflict with others
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105  # the upstream took another one
+    PASSWORD_REFUSED = "password_refused"  # noqa: S105  # a login failed for it
+    PASSWORD_UNREADABLE = "password_unreadable"  # noqa: S105  # there is none in file or output
     TOKEN_REFUSED = "token_refused"  # noqa: S105  # a request had none that is known
     TOKENS_RELOADED = "tokens_reloaded"  # files of them had changed
     LISTENER_OPENED = "listener_opened"

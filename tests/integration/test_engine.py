@@ -135,7 +135,7 @@ async def test_connection_ages_with_jitter(upstream):
     async with run_small(upstream.dsn, max_age_s=100) as engine:
         now = Deadline.after(0).at
         connection = await open_one(engine)
-        assert now + 80 <= connection._expires_at <= Deadline.after(100).at
+        assert now + 80 <= connection._info[EXPIRES_AT] <= Deadline.after(100).at
         assert not connection.is_expired
         await connection.release()
 

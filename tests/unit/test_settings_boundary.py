@@ -54,6 +54,6 @@ def test_a_login_has_a_pool_of_its_own_size():
         pool={"size": 20, "overflow": 10, "login_size": 3},
         auth={"tokens_dir": "/tokens"},
     )
-    copied = settings.for_login(settings.upstream.logins["acme"])
+    copied = settings.for_login("acme")
     assert (copied.pool.size, copied.pool.overflow) == (3, 0)
     assert copied.upstream.dsn.get_secret_value().startswith("postgresql://acme:")

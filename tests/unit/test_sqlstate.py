@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.engine.sqlstate import connect_error, lost_error, statement_error
+from proxy.engine.sqlstate import connect_error, is_password_refused, lost_error, statement_error
 from proxy.errors import UpstreamAuth, UpstreamUnavailable
 from proxy.wire.lane import ConnectionLost
 from proxy.wire.messages import ServerMessage
@@ -211,3 +211,20 @@ def test_upstream_that_is_away_or_full_may_be_tried_later(sqlstate, text):
     assert isinstance(error, UpstreamUnavailable)
     assert (error.status, error.retryable, error.phase) == (503, True, "connect")
     assert error.retry_after_ms is not None
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "text", "expected"),
+    [
+        ("28P01", 'password authentication failed for user "app"', True),
+        ("28000", 'PAM authentication failed for user "app"', True),  # AWS
+        ("08P01", "SASL authentication failed", True),
+        ("08P01", "password authentication failed", True),
+        ("28000", "no pg_hba.conf entry for host", False),
+        ("08P01", "no such user", False),
+        ("3D000", 'database "authentication failed" does not exist', False),
+        (None, "authentication failed", False),
+    ],
+)
+def test_refused_password_is_told_from_other_refusals(sqlstate, text, expected):
+    assert is_password_refused(sqlstate, text) is expected
