@@ -199,8 +199,7 @@ def _serve_upstream(settings: Settings, sql: str) -> int:
     from proxy import app  # noqa: PLC0415  # heavy, and the other commands don't need it
 
     def greet(service: app.Service) -> None:
-        _say(write_curl(service.url, sql))
-        _say(f"{service.operations_url}/ready")
+        _say(f"{write_curl(service.url, sql)}\n{service.operations_url}/ready")
 
     return app.serve(settings, on_ready=greet)
 

@@ -6,6 +6,7 @@ browser marks, or by a name of its own that it lets resolve to 127.0.0.1, which 
 
 import re
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -56,7 +57,7 @@ async def check_origin(request: web.Request, handler: Handler) -> web.StreamResp
     """Refuse pages of other origins than those that `http.cors_origins` lists."""
     rule = request.app[ORIGINS]
     host = request.headers.get("Host", "")
-    if not (rule.knows_host(host) and rule.knows_host(request.host)):  # the target has one, too
+    if not all(map(rule.knows_host, _list_hosts(request))):
         raise Forbidden("the Host header names somebody else; http.allowed_hosts lists our names")
     origin = request.headers.get("Origin")
     if origin is not None and rule.knows_origin(origin):
@@ -77,6 +78,14 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Expose-Headers"] = _EXPOSE
         response.headers["Vary"] = "Origin"
+
+
+def _list_hosts(request: web.Request) -> list[str]:
+    """List the names of whom it is meant for; HTTP/1.0 needs none, and no browser sends it."""
+    hosts = request.headers.getall("Host", [])
+    if request.raw_path.startswith("/"):
+        return hosts
+    return [*hosts, urlsplit(request.raw_path).netloc]
 
 
 def _is_own(request: web.Request, origin: str | None, host: str) -> bool:
