@@ -1,4 +1,4 @@
-"""The command line: serve, config, version. The only reader of the environment."""
+"""The command line: serve, doctor, config, version. The only reader of the environment."""
 
 import argparse
 import importlib.metadata
@@ -21,6 +21,7 @@ from proxy.settings import Settings
 from proxy.settings_catalogue import list_entries, list_sections, write_toml
 from proxy.settings_source import CONFIG_VARIABLE, Loaded, SettingsError, describe_unknown, load
 
+MAX_REPLICAS = 100_000
 SUCCESS, START_FAILED, BAD_SETTINGS, INTERRUPTED = 0, 1, 2, 130
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SAMPLE_SQL = "select id, name, balance from users order by id limit 3"
@@ -37,6 +38,8 @@ class Command:
     help: str
     run: Callable[[argparse.Namespace], int]
     takes_settings: bool = True
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None  # of its own
+    usage: str = ""  # of these
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,6 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
         word.set_defaults(run=command.run)
         if command.takes_settings:
             _add_flags(word)
+        if command.add_arguments:
+            command.add_arguments(word)
     return parser
 
 
@@ -193,6 +198,35 @@ def write_curl(address: str, sql: str) -> str:
     return shlex.join(["curl", "-s", *target, "-H", "Content-Type: application/json", "-d", body])
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """Examine the upstream and the settings; the exit code is the worst finding's."""
+    _leave_on_signal()
+    loaded = _load(arguments)
+    from proxy.command.doctor import run_doctor  # noqa: PLC0415  # heavy
+
+    return run_doctor(loaded, arguments.replicas, is_json=arguments.json, say=_say)
+
+
+def _add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = (
+        f"{parser.prog} [--json] [--replicas N] [--config FILE] [--SECTION.NAME VALUE ...]"
+    )
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+    parser.add_argument(
+        "--replicas",
+        type=_read_replicas,
+        default=1,
+        metavar="N",
+        help="Services like this one that share the upstream (default 1).",
+    )
+
+
+def _read_replicas(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_REPLICAS:
+        raise argparse.ArgumentTypeError(f"is a number from 1 to {MAX_REPLICAS}")
+    return int(text)
+
+
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(INTERRUPTED if number == signal.SIGINT else SUCCESS)
 
@@ -222,6 +256,13 @@ def postponed_signals() -> Iterator[None]:
 
 COMMANDS = (
     Command("serve", "Serve SQL over HTTP until SIGTERM or SIGINT.", serve),
+    Command(
+        "doctor",
+        "Examine the upstream and the settings, and say what is wrong and what to do.",
+        doctor,
+        add_arguments=_add_doctor_arguments,
+        usage="[--json] [--replicas N]",
+    ),
     Command("config", "Print the effective settings and where each comes from.", show_config),
     Command("version", "Print the version.", show_version, takes_settings=False),
 )
