@@ -34,20 +34,15 @@ Check = Callable[[Case], Found]
 def check_privileges(case: Case) -> Found:
     """The login can do what no client's SQL should."""
     facts = case.facts
-    if facts.superuser_roles:
-        yield Finding(
-            "login_superuser", f"The login is, or may become: {_join(facts.superuser_roles)}."
-        )
-        return  # who may do all the rest
-    if facts.server_roles:
-        yield Finding(
-            "login_reaches_server", f"The login is a member of {_join(facts.server_roles)}."
-        )
-    if facts.bypass_roles:
-        names = _join(facts.bypass_roles)
-        yield Finding(
-            "login_bypasses_rls", f"The login is, or may become, with BYPASSRLS: {names}."
-        )
+    for code, roles in (
+        ("login_superuser", facts.superuser_roles),
+        ("login_reaches_server", facts.server_roles),
+        ("login_bypasses_rls", facts.bypass_roles),
+    ):
+        if roles:
+            yield Finding(code, f"The login is, or may become: {_join(roles)}.")
+        if facts.superuser_roles:
+            return  # who may do all the rest
 
 
 def check_tls(case: Case) -> Found:
@@ -57,15 +52,9 @@ def check_tls(case: Case) -> Found:
     if not facts.is_local and not facts.is_encrypted:
         yield Finding("tls_off", f"The connection to {target} leaves this machine without TLS.")
     elif not facts.is_local and not facts.is_verified:
-        yield Finding(
-            "tls_unverified",
-            f"The connection to {target} leaves this machine, and the certificate or its name "
-            "isn't checked.",
-        )
+        yield Finding("tls_unverified", f"Nobody checks that it really is {target} who answers.")
     if facts.kind == "pgbouncer" and facts.is_hop_open:
-        yield Finding(
-            "pgbouncer_tls_off", "Postgres sees PgBouncer on another machine, without TLS."
-        )
+        yield Finding("pgbouncer_tls_off", "Postgres sees PgBouncer elsewhere, without TLS.")
 
 
 def check_driver(case: Case) -> Found:
@@ -74,9 +63,7 @@ def check_driver(case: Case) -> Found:
     if facts.driver != "asyncpg":
         yield Finding("driver_unsafe", f"The engine's driver is {facts.driver}, not asyncpg.")
     if facts.is_caching:
-        yield Finding(
-            "driver_unsafe", "A cache of prepared statements is on in the driver or its dialect."
-        )
+        yield Finding("driver_unsafe", "A cache of prepared statements is on.")
 
 
 def check_clock(case: Case) -> Found:
@@ -95,27 +82,18 @@ def check_version(case: Case) -> Found:
     version = facts.pgbouncer_version
     numbers = tuple(map(int, re.findall(r"\d+", version or "")[:3]))
     if not numbers:
-        yield Finding("pgbouncer_version_unknown", _explain_silence(case.settings))
-        return
-    holes = [names for mended, names in _HOLES if numbers < mended]
-    if holes:
+        has_console = case.settings.upstream.console_dsn is not None
+        reason = "Its console doesn't tell it" if has_console else "No upstream.console_dsn is set"
+        yield Finding("pgbouncer_version_unknown", f"{reason}; its limits aren't known, either.")
+    elif holes := [names for mended, names in _HOLES if numbers < mended]:
         yield Finding("pgbouncer_version", f"PgBouncer {version} is known for {_join(holes)}.")
-
-
-def _explain_silence(settings: Settings) -> str:
-    if settings.upstream.console_dsn is None:
-        return "No upstream.console_dsn is set, and PgBouncer tells its version nowhere else."
-    return "PgBouncer's console doesn't tell it; `upstream.evidence` of /stats may say why."
 
 
 def check_session(case: Case) -> Found:
     """Session mode has been seen, and not been told."""
     facts = case.facts
     if facts.pool_mode == "session" and not facts.is_session_proven:
-        yield Finding(
-            "session_unproven",
-            "Nobody says that PgBouncer's pool mode is session: it only looked so while probed.",
-        )
+        yield Finding("session_unproven", "Session mode was seen by the probe; nobody tells it.")
 
 
 def check_ignored(case: Case) -> Found:
@@ -126,14 +104,11 @@ def check_ignored(case: Case) -> Found:
     if dropped:
         yield Finding(
             "login_setting_dropped",
-            f"upstream.dsn sets {_join(dropped)}, which ignore_startup_parameters drops; it holds "
-            "only as long as the server's own value is the same.",
+            f"ignore_startup_parameters drops {_join(dropped)} of upstream.dsn; it only seems to "
+            "hold, as the server's own value is the same.",
         )
     if rest := sorted(ignored.difference(dropped)):
-        yield Finding(
-            "ignored_startup_parameters",
-            f"PgBouncer's ignore_startup_parameters drops {_join(rest)} of any login.",
-        )
+        yield Finding("ignored_startup_parameters", f"PgBouncer drops {_join(rest)} at login.")
 
 
 def check_network(settings: Settings) -> Found:
@@ -141,9 +116,7 @@ def check_network(settings: Settings) -> Found:
     http = settings.http
     is_guarded = settings.auth.tokens_dir or http.unix_socket or is_loopback(http.host)
     if not is_guarded:
-        yield Finding(
-            "open_network", "http.host is no loopback address, and auth.tokens_dir is unset."
-        )
+        yield Finding("open_network", "http.host is no loopback address; nobody needs a token.")
 
 
 def check_roles(settings: Settings) -> Found:
@@ -159,3 +132,7 @@ def check_roles(settings: Settings) -> Found:
 
 def _join(names: Sequence[str]) -> str:
     return ", ".join(names)
+
+
+OF_LOGIN: tuple[Check, ...] = (check_privileges, check_tls, check_ignored)
+OF_UPSTREAM: tuple[Check, ...] = (check_driver, check_version, check_session, check_clock)

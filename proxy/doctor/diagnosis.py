@@ -3,27 +3,10 @@
 from collections.abc import Iterator
 
 from proxy.doctor.arithmetic import check_arithmetic
-from proxy.doctor.check import (
-    Case,
-    Check,
-    check_clock,
-    check_driver,
-    check_ignored,
-    check_network,
-    check_privileges,
-    check_roles,
-    check_session,
-    check_tls,
-    check_version,
-)
+from proxy.doctor.check import OF_LOGIN, OF_UPSTREAM, Case, check_network, check_roles
 from proxy.doctor.facts import Facts, Unexamined
 from proxy.doctor.finding import Finding
 from proxy.settings import Settings
-
-_OF_LOGIN: tuple[Check, ...] = (check_privileges, check_tls, check_ignored)
-_OF_UPSTREAM: tuple[Check, ...] = (
-    *(check_driver, check_version, check_session, check_clock, check_arithmetic),
-)
 
 
 def diagnose(
@@ -49,5 +32,5 @@ def diagnose_upstream(
         yield Finding("unexamined", facts.reason)
         return
     case = Case(settings, facts, replicas)
-    for check in _OF_LOGIN if is_client else (*_OF_LOGIN, *_OF_UPSTREAM):
+    for check in OF_LOGIN if is_client else (*OF_LOGIN, *OF_UPSTREAM, check_arithmetic):
         yield from check(case)

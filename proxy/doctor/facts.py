@@ -1,6 +1,6 @@
 """What the checks look at: one frozen report about an upstream as one login has it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,9 +14,9 @@ class Facts:
     kind: Literal["postgres", "pgbouncer"]
     pool_mode: str | None
     is_session_proven: bool
-    superuser_roles: tuple[str, ...]  # that the login is, or may become
-    server_roles: tuple[str, ...]  # that reach the server's files and programs
-    bypass_roles: tuple[str, ...]  # that row level security doesn't hold
+    superuser_roles: Sequence[str]  # that the login is, or may become
+    server_roles: Sequence[str]  # that reach the server's files and programs
+    bypass_roles: Sequence[str]  # that row level security doesn't hold
     free_connections: int  # of Postgres, for ordinary logins
     is_local: bool  # the other end of our connection is on this machine
     is_encrypted: bool

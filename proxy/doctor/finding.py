@@ -42,90 +42,35 @@ class Finding:
         }
 
 
-_CRITICAL, _WARNING, _INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
-_SMALLER = "Lower pool.size and pool.overflow, or run fewer replicas"
+_CRITICAL = {
+    "start_refused": "Mend what the sentence names; `pgsidecar serve` ends with it.",
+    "login_superuser": "Use a login that is no superuser, and no member of one.",
+    "login_reaches_server": "Revoke these roles from the login, and from its roles.",
+    "driver_unsafe": "Install pgsidecar anew, with the versions of its lock file.",
+}
+_WARNING = {
+    "unexamined": "Let the login read pg_catalog, and run `pgsidecar doctor` again.",
+    "login_bypasses_rls": "Use a login without BYPASSRLS that is no member of such a role.",
+    "open_network": "Set auth.tokens_dir, or listen on 127.0.0.1 or a unix socket.",
+    "tls_off": "Say sslmode=verify-full in upstream.dsn, or set upstream.tls_ca_file.",
+    "tls_unverified": "Say sslmode=verify-full in upstream.dsn, or set upstream.tls_ca_file.",
+    "pgbouncer_tls_off": "Set server_tls_sslmode = verify-full in PgBouncer's configuration.",
+    "pgbouncer_version": "Take 1.25.2 or later, or a build whose distributor has mended these.",
+    "login_setting_dropped": "Move it from upstream.dsn to session.settings, which always travel.",
+    "clients_over_limit": "Lower pool.size and pool.overflow, or raise that limit of PgBouncer.",
+    "session_pool_over_limit": "Lower pool.size and pool.overflow, or raise default_pool_size.",
+    "postgres_over_limit": "Lower pool.size and pool.overflow, or raise max_connections.",
+    "clock_skew": "Have both machines keep time by NTP.",
+}
+_INFO = {
+    "pgbouncer_version_unknown": "Set upstream.console_dsn, for a user of its stats_users.",
+    "session_unproven": "Set upstream.console_dsn or upstream.kind, where sessions are needed.",
+    "ignored_startup_parameters": "Set these in session.settings, never in upstream.dsn.",
+    "shared_pool_over_limit": "Lower pool.size and pool.overflow, so that requests wait here.",
+    "roles_no_boundary": "Give clients whom you don't trust logins of their own.",
+}
 KINDS = {
-    "start_refused": Kind(
-        _CRITICAL, "Mend what the sentence names; `pgsidecar serve` ends with it."
-    ),
-    "unexamined": Kind(
-        _WARNING, "See that the login may read pg_catalog, and run `pgsidecar doctor` again."
-    ),
-    "login_superuser": Kind(
-        _CRITICAL,
-        "Use a login that is no superuser and no member of one: any client's SQL reaches the "
-        "server's files and programs.",
-    ),
-    "login_reaches_server": Kind(
-        _CRITICAL,
-        "Revoke these roles from the login: any client's SQL reaches the server's files or "
-        "programs by them.",
-    ),
-    "login_bypasses_rls": Kind(
-        _WARNING,
-        "Use a login without BYPASSRLS that is no member of such a role: policies don't hold it.",
-    ),
-    "driver_unsafe": Kind(
-        _CRITICAL,
-        "Install pgsidecar anew with the versions of its lock file: statements that are remembered "
-        "break behind PgBouncer and answer wrongly after DDL.",
-    ),
-    "open_network": Kind(
-        _WARNING,
-        "Set auth.tokens_dir, or listen on 127.0.0.1 or a unix socket.",
-    ),
-    "roles_no_boundary": Kind(
-        _INFO,
-        "Give clients that you don't trust a login of their own (upstream.logins), or set "
-        "sql.mode = named.",
-    ),
-    "tls_off": Kind(_WARNING, "Say sslmode=verify-full in upstream.dsn, or set tls_ca_file."),
-    "tls_unverified": Kind(
-        _WARNING,
-        "Say sslmode=verify-full in upstream.dsn, with upstream.tls_ca_file for an authority of "
-        "your own: as it is, anybody in between can be the server.",
-    ),
-    "pgbouncer_tls_off": Kind(
-        _WARNING, "Set server_tls_sslmode = verify-full in PgBouncer's configuration."
-    ),
-    "pgbouncer_version": Kind(
-        _WARNING,
-        "Upgrade PgBouncer to 1.25.2 or later, unless your distribution says that it has mended "
-        "these in its own build.",
-    ),
-    "pgbouncer_version_unknown": Kind(
-        _INFO,
-        "Set upstream.console_dsn, for a user of PgBouncer's stats_users: then its version and its "
-        "limits are checked, too.",
-    ),
-    "session_unproven": Kind(
-        _INFO,
-        "Set upstream.console_dsn, or upstream.kind = pgbouncer-session, where sessions are "
-        "needed; until then nothing relies on them.",
-    ),
-    "login_setting_dropped": Kind(
-        _WARNING, "Move it from upstream.dsn to session.settings, which travel with each statement."
-    ),
-    "ignored_startup_parameters": Kind(
-        _INFO,
-        "Never set these in upstream.dsn, but in session.settings, which travel with each "
-        "statement.",
-    ),
-    "clients_over_limit": Kind(_WARNING, f"{_SMALLER}, or raise PgBouncer's max_client_conn."),
-    "session_pool_over_limit": Kind(
-        _WARNING,
-        f"{_SMALLER}, or raise PgBouncer's default_pool_size (max_db_connections, too): in session "
-        "mode each connection keeps a server connection, and the others wait.",
-    ),
-    "shared_pool_over_limit": Kind(
-        _INFO,
-        f"{_SMALLER}: what is more waits in PgBouncer, whose queue ends in a closed connection.",
-    ),
-    "postgres_over_limit": Kind(
-        _WARNING, f"{_SMALLER}, lower PgBouncer's pool, or raise Postgres' max_connections."
-    ),
-    "clock_skew": Kind(
-        _WARNING,
-        "Have both machines keep time by NTP: log lines, tokens and certificates go by the clock.",
-    ),
+    code: Kind(severity, remedy)
+    for severity, remedies in zip(reversed(Severity), (_CRITICAL, _WARNING, _INFO), strict=True)
+    for code, remedy in remedies.items()
 }

@@ -2,8 +2,9 @@
 
 import ipaddress
 from time import time
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
+import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from proxy.doctor.facts import Facts, Row, Unexamined
@@ -27,33 +28,20 @@ with held as (
     select rolname::text as name, rolsuper, rolbypassrls from pg_catalog.pg_roles
     where pg_catalog.pg_has_role(session_user, oid, 'member')
 )
-select
-    (select pg_catalog.string_agg(name, ',' order by name) from held where rolsuper),
-    (select pg_catalog.string_agg(name, ',' order by name) from held where name in
+select pg_catalog.json_build_object(
+    'superuser_roles', array(select name from held where rolsuper order by name),
+    'server_roles', array(select name from held where name in
         ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')),
-    (select pg_catalog.string_agg(name, ',' order by name) from held where rolbypassrls),
-    pg_catalog.current_setting('max_connections')::int
+    'bypass_roles', array(select name from held where rolbypassrls order by name),
+    'free_connections', pg_catalog.current_setting('max_connections')::int
         - pg_catalog.current_setting('superuser_reserved_connections')::int
         - coalesce(pg_catalog.current_setting('reserved_connections', true), '0')::int,
-    exists (
-        select from pg_catalog.pg_stat_ssl where pid = pg_catalog.pg_backend_pid() and not ssl
-    ) and coalesce(
-        pg_catalog.inet_client_addr() <> pg_catalog.inet_server_addr()
-        and not pg_catalog.inet_client_addr() <<= '127.0.0.0/8'
-    , false),
-    pg_catalog.current_database(),
-    extract(epoch from pg_catalog.clock_timestamp())
+    'is_hop_open', coalesce((
+        select not ssl and pg_catalog.inet_client_addr() <> pg_catalog.inet_server_addr()
+            and not pg_catalog.inet_client_addr() <<= '127.0.0.0/8'
+        from pg_catalog.pg_stat_ssl where pid = pg_catalog.pg_backend_pid()), false)
+), pg_catalog.current_database(), extract(epoch from pg_catalog.clock_timestamp())
 """
-
-
-class _Answer(NamedTuple):
-    superuser_roles: bytes | None
-    server_roles: bytes | None
-    bypass_roles: bytes | None
-    free_connections: bytes
-    is_hop_open: bytes
-    database: bytes
-    server_time_s: bytes
 
 
 async def examine(
@@ -70,25 +58,24 @@ async def examine(
 async def _gather(
     lanes: LanePool, engine: AsyncEngine, settings: Settings, profile: UpstreamProfile
 ) -> Facts:
-    async with lanes.lease(Deadline.after(settings.upstream.connect_timeout_s)) as connection:
-        answer, skew_s = await _ask(connection, settings.upstream.connect_timeout_s)
+    deadline = Deadline.after(settings.upstream.connect_timeout_s)
+    async with lanes.lease(deadline) as connection:
+        sent_s = time()
+        told, current, server_s = await _ask(connection, deadline)
+        skew_s = measure_skew(sent_s, float(server_s), time())
         is_local = _is_local(connection.lane.extra_info("peername"))
         tls = connection.lane.extra_info("ssl_object")
     await lanes.release_idle()  # else a pool of one has nothing left for the engine
-    database = database_name(settings) or answer.database.decode()
+    database = database_name(settings) or current.decode()
     config, entry = await _ask_console(settings, profile, database)
     return Facts(
+        **orjson.loads(told),
         kind=profile.kind,
         pool_mode=profile.pool_mode,
         is_session_proven=profile.is_session_proven,
-        superuser_roles=_split(answer.superuser_roles),
-        server_roles=_split(answer.server_roles),
-        bypass_roles=_split(answer.bypass_roles),
-        free_connections=int(answer.free_connections),
         is_local=is_local,
         is_encrypted=tls is not None,
         is_verified=tls is not None and tls.context.check_hostname,  # it needs CERT_REQUIRED
-        is_hop_open=answer.is_hop_open == b"t",
         clock_skew_s=skew_s,
         driver=engine.dialect.driver,
         is_caching=await _is_caching(engine),
@@ -99,16 +86,13 @@ async def _gather(
     )
 
 
-async def _ask(connection: UpstreamConnection, timeout_s: float) -> tuple[_Answer, float]:
-    """Ask the server; also says how far its clock is ahead."""
+async def _ask(connection: UpstreamConnection, deadline: Deadline) -> tuple[bytes, bytes, bytes]:
     rows = RowSet()
-    sent_s = time()
-    answer = await connection.run(build_flight(_QUESTION), rows, Deadline.after(timeout_s))
-    received_s = time()
-    if answer.error is not None or len(rows.rows) != 1:
-        raise ProxyError(answer.error.message if answer.error else "it answers without a row")
-    told = _Answer(*cast("tuple[Any, ...]", rows.rows[0]))  # Any: which are null, the SQL says
-    return told, measure_skew(sent_s, float(told.server_time_s), received_s)
+    answer = await connection.run(build_flight(_QUESTION), rows, deadline)
+    if answer.error is not None:
+        raise ProxyError(answer.error.message)
+    (row,) = rows.rows
+    return cast("tuple[bytes, bytes, bytes]", row)
 
 
 async def _ask_console(
@@ -150,7 +134,3 @@ def _list_asked(settings: Settings) -> frozenset[str]:
     """List what the DSN sets, but for what PgBouncer tracks."""
     ours = {name.lower() for name in startup_parameters(settings)}
     return frozenset(asked_settings(settings)) - ours
-
-
-def _split(names: bytes | None) -> tuple[str, ...]:
-    return tuple(names.decode(errors="replace").split(",")) if names else ()

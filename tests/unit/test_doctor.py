@@ -73,7 +73,7 @@ def test_a_sound_upstream_has_no_finding(facts):
         ({"driver": "psycopg2"}, "driver_unsafe", "psycopg2"),
         ({"is_caching": True}, "driver_unsafe", "cache"),
         ({"is_local": False}, "tls_off", "without TLS"),
-        ({"is_local": False, "is_encrypted": True}, "tls_unverified", "isn't checked"),
+        ({"is_local": False, "is_encrypted": True}, "tls_unverified", "Nobody checks"),
         ({"clock_skew_s": 2.1}, "clock_skew", "2.1 s ahead of ours"),
         ({"clock_skew_s": -75.0}, "clock_skew", "75.0 s behind ours"),
     ],
@@ -132,7 +132,7 @@ def test_a_newer_version_has_no_finding(version):
 
 @pytest.mark.parametrize(
     ("asked", "evidence"),
-    [({}, "No upstream.console_dsn"), ({"console_dsn": CONSOLE}, "console doesn't tell")],
+    [({}, "No upstream.console_dsn"), ({"console_dsn": CONSOLE}, "Its console doesn't tell")],
 )
 def test_an_unknown_version_says_why(asked, evidence):
     facts = replace(POOL, pgbouncer_version=None, config={}, database={})
@@ -174,7 +174,12 @@ def test_what_pgbouncer_drops_at_login_is_found(ignored, codes):
         (POOL, {}, 4, {"clients_over_limit": "120 conn", "shared_pool_over_limit": "120 conn"}),
         (SESSION, {}, 1, {}),
         (SESSION, {}, 2, {"session_pool_over_limit": "100 connections"}),
-        (replace(POOL, free_connections=59), {}, 1, {"postgres_over_limit": "pool has 60 of them"}),
+        (
+            replace(POOL, free_connections=59),
+            {},
+            1,
+            {"postgres_over_limit": "60 of them by PgBouncer"},
+        ),
         (replace(POOL, config={}, database={}), {}, 1000, {}),
     ],
 )
