@@ -1,4 +1,4 @@
-"""The command line: serve, query, config, version. The only reader of the environment."""
+"""The command line: serve, query, doctor, config, version. The only reader of the environment."""
 
 import argparse
 import importlib.metadata
@@ -17,6 +17,7 @@ from typing import NoReturn, TextIO
 
 from proxy import log
 from proxy.command import argument
+from proxy.command.doctor_argument import add_doctor_arguments
 from proxy.command.failure import Failure
 from proxy.errors import ProxyError
 from proxy.settings import Settings
@@ -48,6 +49,7 @@ class Command:
     run: Callable[[argparse.Namespace], int]
     takes_settings: bool = True
     add_arguments: Callable[[argparse.ArgumentParser], None] | None = None  # of its own
+    usage: str = ""  # of these
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -234,6 +236,15 @@ def _find_address() -> str:
         raise Failure(BAD_SETTINGS, f"{URL_VARIABLE}: {error}") from None
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """Examine the upstream and the settings; the exit code is the worst finding's."""
+    _leave_on_signal()
+    loaded = _load(arguments)
+    from proxy.command.doctor import run_doctor  # noqa: PLC0415  # heavy
+
+    return run_doctor(loaded, arguments.replicas, is_json=arguments.json, say=_say)
+
+
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(INTERRUPTED if number == signal.SIGINT else SUCCESS)
 
@@ -269,6 +280,14 @@ COMMANDS = (
         query,
         takes_settings=False,
         add_arguments=argument.add_arguments,
+        usage="SQL [OPTION …]",
+    ),
+    Command(
+        "doctor",
+        "Examine the upstream and the settings, and say what is wrong and what to do.",
+        doctor,
+        add_arguments=add_doctor_arguments,
+        usage="[--json] [--replicas N]",
     ),
     Command("config", "Print the effective settings and where each comes from.", show_config),
     Command("version", "Print the version.", show_version, takes_settings=False),

@@ -165,7 +165,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_exposure(self) -> Self:
-        is_guarded = self.auth.has_tokens or self.http.unix_socket or _is_loopback(self.http.host)
+        is_guarded = self.auth.has_tokens or self.http.unix_socket or is_loopback(self.http.host)
         if is_guarded or self.auth.open_network:
             return self
         raise ValueError(
@@ -223,7 +223,7 @@ class Settings(BaseSettings):
     @property
     def has_strangers(self) -> bool:
         """Whether anybody on the network reaches the operations listener, unknown to us."""
-        is_guarded = self.auth.has_tokens or self.auth.open_network or _is_loopback(self.ops.host)
+        is_guarded = self.auth.has_tokens or self.auth.open_network or is_loopback(self.ops.host)
         return not is_guarded
 
     def with_upstream(self, dsn: str, **password: object) -> Self:
@@ -233,7 +233,8 @@ class Settings(BaseSettings):
         return self.model_copy(update={"upstream": upstream})
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches this address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

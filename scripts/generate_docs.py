@@ -100,8 +100,8 @@ def render_cli() -> Iterator[str]:
     yield f"# Command line\n\n<!-- {NOTICE} -->\n"
     yield "| Command | What it does |\n|---|---|"
     for command in COMMANDS:
-        flags = " [--config FILE] [--SECTION.NAME VALUE …]" if command.takes_settings else ""
-        flags = " SQL [OPTION …]" if command.add_arguments else flags
+        flags = f" {command.usage}" if command.usage else ""
+        flags += " [--config FILE] [--SECTION.NAME VALUE …]" if command.takes_settings else ""
         yield f"| `pgsidecar {command.name}{flags}` | {command.help} |"
     yield from (
         f"\n`--config FILE` names a TOML file, as does `{CONFIG_VARIABLE}`. Every setting of",
@@ -112,6 +112,8 @@ def render_cli() -> Iterator[str]:
         "| 2 | mistakes in settings or flags, one line each on stderr |",
         "| 130 | SIGINT before the service was up |",
         "\n[`pgsidecar query`](query-command.md) has options and exit codes of its own.",
+        "\nThe exit code of `pgsidecar doctor` is the worst [finding's](doctor.md): 0, 1 or 2,",
+        "or 3 where the upstream can't be reached.",
     )
 
 

@@ -63,11 +63,12 @@ def _upstream_stats(upstream: Upstream) -> dict[str, object]:
     try:
         connected = upstream.connected
     except ProxyError as problem:
-        return {"upstream": {"problem": problem.detail}, "pool": None}
+        return {"upstream": {"problem": problem.detail}, "pool": None, "findings": []}
     return {
         "upstream": asdict(connected.profile),
         "session": connected.plan.delivery,
         "pool": connected.lanes.gauges(),
+        "findings": [finding.show() for finding in connected.findings],
     }
 
 

@@ -10,10 +10,14 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from proxy.doctor.diagnosis import diagnose
+from proxy.doctor.facts import Facts, Unexamined
+from proxy.doctor.finding import Finding, Severity
 from proxy.engine.catalogue import TypeCatalogue
 from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
 from proxy.engine.driver import open_driver, translate_driver_errors
+from proxy.engine.examination import examine
 from proxy.engine.factory import build_engine
 from proxy.engine.flight import build_flight
 from proxy.engine.hooks import SessionPlan, install_hooks, plan_session
@@ -52,15 +56,20 @@ class Connected:
     lanes: LanePool
     reaper: Reaper
     catalogue: TypeCatalogue
+    facts: Facts | Unexamined
+    findings: tuple[Finding, ...]
 
 
 class Upstream:
     """Reaches the upstream, goes on trying when it isn't there, and sees when it's another one."""
 
-    def __init__(self, settings: Settings, emit: Emit) -> None:
+    def __init__(self, settings: Settings, emit: Emit, *, is_client: bool = False) -> None:
+        """`is_client` is for an entry of `upstream.logins`."""
         self._settings = settings
         self._emit = emit
         self._password = build_password(settings.upstream, emit, self._age_connections)
+        self._is_client = is_client
+        self._said: frozenset[Finding] = frozenset()
         self._connected: Connected | None = None
         self._problem: ProxyError = UpstreamUnavailable("the upstream has not been reached yet")
         self._reaching: asyncio.Task[None] | None = None
@@ -129,6 +138,7 @@ class Upstream:
         before, self._connected = self._connected, connected
         fields = {"evidence": connected.profile.evidence, "session": connected.plan.delivery}
         _log.info("upstream", extra={"fields": fields})
+        self._say(connected.findings)
         self._keep(
             connected.reaper.run(self._settings.pool.max_age_s),
             self._watch(connected.profile),
@@ -136,6 +146,13 @@ class Upstream:
         )
         if before is not None:
             self._own(asyncio.create_task(_close(before)))
+
+    def _say(self, findings: tuple[Finding, ...]) -> None:
+        """Log what is new."""
+        for finding in findings:
+            if finding.severity > Severity.INFO and finding not in self._said:
+                _log.warning("finding", extra={"fields": finding.show()})
+        self._said = frozenset(findings)
 
     def _leave(self, problem: ProxyError) -> None:
         """Serve no more from what proved to be different, and find out what it is now."""
@@ -223,12 +240,14 @@ class Upstream:
             with translate_driver_errors():
                 await prove_hand_over(lanes, engine, deadline)
                 await prove_session(lanes, engine, plan, deadline)
+            facts = await examine(lanes, engine, settings, profile)
         except BaseException:
             await lanes.close(Draining)
             await engine.dispose()
             raise
         catalogue = TypeCatalogue(partial(open_driver, settings, self._password))
-        return Connected(profile, plan, engine, lanes, reaper, catalogue)
+        findings = diagnose(settings, facts, is_client=self._is_client)
+        return Connected(profile, plan, engine, lanes, reaper, catalogue, facts, findings)
 
     async def _check_identity(
         self, connection: UpstreamConnection, profile: UpstreamProfile

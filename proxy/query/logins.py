@@ -32,10 +32,10 @@ class Login(NamedTuple):
     subscriptions: SubscriptionBook
 
     @classmethod
-    def build(cls, settings: Settings, emit: Emit) -> "Login":
+    def build(cls, settings: Settings, emit: Emit, *, is_client: bool = False) -> "Login":
         """Make what serves `upstream.dsn` of these settings; nothing is opened yet."""
         limits = settings.limits
-        upstream = Upstream(settings, emit)
+        upstream = Upstream(settings, emit, is_client=is_client)
         queries = QueryRunner(upstream)
         return cls(
             upstream=upstream,
@@ -62,7 +62,7 @@ class Logins:
     def __init__(self, settings: Settings, emit: Emit) -> None:
         self.default = Login.build(settings, emit)
         self.of_clients = {
-            client: Login.build(settings.for_login(client), emit)
+            client: Login.build(settings.for_login(client), emit, is_client=True)
             for client in settings.upstream.logins
         }
 

@@ -14,6 +14,7 @@ from proxy.engine.connection import UpstreamConnection
 from proxy.engine.deadline import Deadline
 from proxy.engine.factory import build_engine
 from proxy.engine.flight import build_flight
+from proxy.engine.upstream import Upstream
 from proxy.errors import DeadlineExceeded, ProxyError, UpstreamAuth
 from proxy.settings import Settings
 from proxy.wire.answer import Discard
@@ -153,3 +154,23 @@ async def test_authorities_are_asked_even_if_the_dsn_says_nothing(connect, tls, 
 async def test_a_mode_that_would_not_ask_the_authorities_is_refused(connect, tls, mode):
     with pytest.raises(ProxyError, match="take sslmode out of it"):
         await connect(mode, tls_ca_file=tls.certificate)
+
+
+@pytest.mark.parametrize(
+    ("sslmode", "is_encrypted", "is_verified"),
+    [("disable", False, False), ("require", True, False), ("verify-full", True, True)],
+)
+async def test_the_doctor_sees_what_the_tls_is_worth(tls, sslmode, is_encrypted, is_verified):
+    dsn = f"postgresql://app@localhost:{tls.port}/app?sslmode={sslmode}"
+    ca = {"tls_ca_file": tls.certificate} if is_verified else {}
+    upstream = Upstream(Settings(upstream={"dsn": dsn, **ca}), lambda *_: None)
+    await upstream.start()
+    try:
+        facts = upstream.connected.facts
+    finally:
+        await upstream.close()
+    assert (facts.is_local, facts.is_encrypted, facts.is_verified) == (
+        True,
+        is_encrypted,
+        is_verified,
+    )

@@ -54,7 +54,7 @@ async def test_statistics_show_pool_upstream_and_events(client: Client, upstream
     assert stats.keys() == {
         *("version", "uptime_s", "state", "rows", "requests_running"),
         *("upstream", "session", "pool", "transactions", "named", "events"),
-        *("listeners", "logins", "tags"),
+        *("listeners", "logins", "tags", "findings"),
     }
     assert stats["state"] == "running"
     assert stats["requests_running"] == 1  # this one

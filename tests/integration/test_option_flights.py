@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.fixtures.service import can_reset_read_only
 from tests.fixtures.wired import run_wired
 
 pytestmark = pytest.mark.matrix
@@ -35,11 +36,12 @@ def has_blocks(upstream):
 
 
 @pytest.mark.parametrize(("options", "prefixes"), PREFIXES)
-async def test_options_travel_with_their_statement(wired, has_blocks, options, prefixes):
+async def test_options_travel_with_their_statement(wired, upstream, has_blocks, options, prefixes):
     reply, flights = await wired.fly("select 1", **options)
     assert reply.status == 200
+    proof = P if options.get("read_only") and await can_reset_read_only(upstream) else ""
     commit = P if has_blocks and options in BLOCKS else ""
-    assert flights == [P * prefixes + U + commit + "S"]
+    assert flights == [P * prefixes + U + proof + commit + "S"]
 
 
 async def test_a_dry_run_is_one_flight(wired, has_blocks):

@@ -20,6 +20,7 @@ from proxy.command.failure import (
     UNCERTAIN,
     WRONG,
 )
+from proxy.doctor.finding import KINDS
 from proxy.engine.lane_pool import LanePool, PoolLimits
 from proxy.engine.profile import UpstreamProfile
 from proxy.engine.sqlstate import _STATEMENT
@@ -121,6 +122,13 @@ async def test_every_gauge_of_the_pool_is_described():
     limits = PoolLimits(connections=1, waiters=1, checkout_timeout_s=1, idle_s=1)
     pool = LanePool(pytest.fail, limits, lambda *_: None)
     assert pool.gauges().keys() <= read_first_cells("reference/statistics.md").keys()
+
+
+def test_every_finding_of_the_doctor_is_described_with_its_severity():
+    described = {code: cells[0] for code, cells in read_first_cells("reference/doctor.md").items()}
+    assert described == {code: kind.severity.name.lower() for code, kind in KINDS.items()} | {
+        flag: described[flag] for flag in ("--json", "--replicas N")
+    }
 
 
 def test_every_fact_about_the_upstream_is_described():
