@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import aiohttp
 import asyncpg
@@ -16,6 +17,7 @@ from proxy.errors import UpstreamAuth
 from tests.fixtures.guarded import FIRST, SECOND, WRONG, count, run_guarded
 from tests.fixtures.listener import listen
 from tests.fixtures.logins import ask, run_logins
+from tests.fixtures.process import is_alive
 from tests.fixtures.program import run_program
 from tests.fixtures.service import poll, run_client
 
@@ -168,3 +170,38 @@ async def test_program_that_fails_later_leaves_the_password_that_worked(guarded,
             return opened > 3 and await count(client, "password_unreadable") > 0
 
         await poll(has_failed, "it isn't run again")
+
+
+HANGS_LATER = """
+import os, sys, time
+file, pid = sys.argv[1:]
+if not os.path.exists(file):
+    open(pid + ".new", "w").write(str(os.getpid()))
+    os.rename(pid + ".new", pid)
+    time.sleep(60)
+print(open(file).read())
+"""
+
+
+@pytest.mark.parametrize("name", ["dsn", "session_dsn"])
+async def test_service_that_stops_ends_the_program(guarded, tmp_path, name):
+    pid = tmp_path / "pid"
+    program = [sys.executable, "-c", HANGS_LATER, str(guarded.file), str(pid)]
+    upstream = {"password_command": program, "password_life_s": 1, name: guarded.upstream.dsn}
+    async with guarded.serve(upstream=upstream | {"recheck_s": 300}) as client:
+        guarded.file.unlink()
+
+        async def is_running():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await client.get("/v1/listen?channel=news")
+            return pid.exists()
+
+        await poll(is_running, "the program doesn't run")
+        running = int(pid.read_text())
+        assert is_alive(running)
+
+    async def has_ended():
+        return not is_alive(running)
+
+    await poll(has_ended, "it runs on")
