@@ -172,8 +172,8 @@ class SubscriptionBook:
             self._open.remove(subscription)
 
     async def close(self) -> None:
-        """End what runs for a login."""
-        if self._password is not None:
+        """End what runs for a login of its own."""
+        if self._direct is not None and self._password is not None:
             await self._password.close()
 
     def end_all(self) -> None:

@@ -64,6 +64,28 @@ async def test_logins_of_clients_have_passwords_in_files_of_their_own(guarded, t
             assert (await ask(client, name, "select session_user")).json["rows"] == [[login]]
 
 
+async def test_barred_password_is_tried_when_the_one_that_worked_does_so_no_more(guarded):
+    password = Password(SecretFile(guarded.file, "upstream.password_file"), lambda *_: None)
+    used = []
+
+    async def connect(word):
+        used.append(word)
+        return await asyncpg.connect(guarded.upstream.dsn, password=word)
+
+    async def log_in():
+        used.clear()
+        await (await password.log_in(connect)).close()
+        return list(used)
+
+    assert await log_in() == [FIRST]
+    guarded.write(SECOND)
+    assert await log_in() == [SECOND, FIRST]
+    assert await log_in() == [FIRST]  # the new one has a pause
+    await guarded.set(SECOND)
+    assert await log_in() == [FIRST, SECOND]
+    assert await log_in() == [SECOND]
+
+
 async def test_password_that_two_logins_overtake_is_the_newer_one(guarded):
     """A login that has begun with the old password doesn't bring it back by ending late."""
     password = Password(SecretFile(guarded.file, "upstream.password_file"), lambda *_: None)
@@ -188,7 +210,9 @@ async def test_service_that_stops_ends_the_program(guarded, tmp_path, name):
     pid = tmp_path / "pid"
     program = [sys.executable, "-c", HANGS_LATER, str(guarded.file), str(pid)]
     upstream = {"password_command": program, "password_life_s": 1, name: guarded.upstream.dsn}
-    async with guarded.serve(upstream=upstream | {"recheck_s": 300}) as client:
+    async with guarded.serve(
+        upstream=upstream | {"recheck_s": 300, "password_timeout_s": 60}
+    ) as client:
         guarded.file.unlink()
 
         async def is_running():
