@@ -162,7 +162,7 @@ def check_password(data: bytes, start: str) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise UpstreamAuth(f"{start} isn't UTF-8") from None  # the cause would quote it
+        raise UpstreamAuth(f"{start} isn't UTF-8") from None  # the cause holds it
     if any(character < " " or character == "\x7f" for character in text):
         raise UpstreamAuth(f"{start} has a line break or a control character in the password")
     return text

@@ -131,9 +131,10 @@ class SubscriptionBook:
         self._upstream = upstream
         self._emit = emit
         self._direct: Settings | None = None
+        self._password = upstream.password
         if settings.upstream.session_dsn is not None:
             self._direct = settings.for_session(settings.upstream.session_dsn)
-        self._password = build_password((self._direct or settings).upstream, emit)
+            self._password = build_password(self._direct.upstream, emit)
         self._open: set[Subscription] = set()
         self._max_open = 0
 
@@ -169,6 +170,11 @@ class SubscriptionBook:
                 yield subscription
         finally:
             self._open.remove(subscription)
+
+    async def close(self) -> None:
+        """End what runs for a login of its own."""
+        if self._direct is not None and self._password is not None:
+            await self._password.close()
 
     def end_all(self) -> None:
         """End every subscription, because the service shuts down."""

@@ -67,7 +67,7 @@ class Upstream:
         """`is_client` is for an entry of `upstream.logins`."""
         self._settings = settings
         self._emit = emit
-        self._password = build_password(settings.upstream, emit, self._age_connections)
+        self.password = build_password(settings.upstream, emit, self._age_connections)
         self._is_client = is_client
         self._said: frozenset[Finding] = frozenset()
         self._connected: Connected | None = None
@@ -130,8 +130,8 @@ class Upstream:
         if self._connected is not None:
             await self._connected.lanes.close(Draining)
             await self._connected.engine.dispose()
-        if self._password is not None:
-            await self._password.close()
+        if self.password is not None:
+            await self.password.close()
 
     def _use(self, connected: Connected) -> None:
         """Serve from `connected` on, and let what ran before finish where it is."""
@@ -167,7 +167,7 @@ class Upstream:
         while known.kind == "pgbouncer":
             await asyncio.sleep(self._settings.upstream.recheck_s)
             try:
-                found = await detect_upstream(self._settings, self._password)
+                found = await detect_upstream(self._settings, self.password)
             except (UpstreamUnavailable, UpstreamAuth):
                 continue  # requests meet that themselves
             except ProxyError as error:
@@ -179,11 +179,11 @@ class Upstream:
 
     async def _watch_password(self) -> None:
         """Log in by another password as soon as there is one, so that the old one's days end."""
-        while self._password is not None:
+        while self.password is not None:
             await asyncio.sleep(self._settings.upstream.recheck_s)
             with suppress(ProxyError), translate_driver_errors():  # requests meet that themselves
-                if await self._password.has_changed():
-                    async with open_driver(self._settings, self._password):
+                if await self.password.has_changed():
+                    async with open_driver(self._settings, self.password):
                         pass
 
     def _age_connections(self) -> None:
@@ -210,13 +210,13 @@ class Upstream:
 
     async def _connect(self) -> Connected:
         settings, emit = self._settings, self._emit
-        profile = await detect_upstream(settings, self._password)
+        profile = await detect_upstream(settings, self.password)
         plan = plan_session(settings.session, profile)
         engine = build_engine(
             settings,
             emit,
             autocommit=profile.pool_mode == "statement",
-            password=self._password,
+            password=self.password,
         )
         reaper = Reaper(engine, emit)
         install_hooks(engine, plan)
@@ -245,7 +245,7 @@ class Upstream:
             await lanes.close(Draining)
             await engine.dispose()
             raise
-        catalogue = TypeCatalogue(partial(open_driver, settings, self._password))
+        catalogue = TypeCatalogue(partial(open_driver, settings, self.password))
         findings = diagnose(settings, facts, is_client=self._is_client)
         return Connected(profile, plan, engine, lanes, reaper, catalogue, facts, findings)
 

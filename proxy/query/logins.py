@@ -53,6 +53,7 @@ class Login(NamedTuple):
         """Close what is open."""
         await self.schemas.close()
         await self.transactions.close()
+        await self.subscriptions.close()
         await self.upstream.close()
 
 

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import aiohttp
 import asyncpg
@@ -16,6 +17,7 @@ from proxy.errors import UpstreamAuth
 from tests.fixtures.guarded import FIRST, SECOND, WRONG, count, run_guarded
 from tests.fixtures.listener import listen
 from tests.fixtures.logins import ask, run_logins
+from tests.fixtures.process import is_alive
 from tests.fixtures.program import run_program
 from tests.fixtures.service import poll, run_client
 
@@ -60,6 +62,28 @@ async def test_logins_of_clients_have_passwords_in_files_of_their_own(guarded, t
     async with run_logins(guarded.upstream, tokens, upstream=upstream) as client:
         for name, login in (("acme", "acme"), ("globex", "globex"), ("guest", "app")):
             assert (await ask(client, name, "select session_user")).json["rows"] == [[login]]
+
+
+async def test_barred_password_is_tried_when_the_one_that_worked_does_so_no_more(guarded):
+    password = Password(SecretFile(guarded.file, "upstream.password_file"), lambda *_: None)
+    used = []
+
+    async def connect(word):
+        used.append(word)
+        return await asyncpg.connect(guarded.upstream.dsn, password=word)
+
+    async def log_in():
+        used.clear()
+        await (await password.log_in(connect)).close()
+        return list(used)
+
+    assert await log_in() == [FIRST]
+    guarded.write(SECOND)
+    assert await log_in() == [SECOND, FIRST]
+    assert await log_in() == [FIRST]  # the new one has a pause
+    await guarded.set(SECOND)
+    assert await log_in() == [FIRST, SECOND]
+    assert await log_in() == [SECOND]
 
 
 async def test_password_that_two_logins_overtake_is_the_newer_one(guarded):
@@ -168,3 +192,40 @@ async def test_program_that_fails_later_leaves_the_password_that_worked(guarded,
             return opened > 3 and await count(client, "password_unreadable") > 0
 
         await poll(has_failed, "it isn't run again")
+
+
+HANGS_LATER = """
+import os, sys, time
+file, pid = sys.argv[1:]
+if not os.path.exists(file):
+    open(pid + ".new", "w").write(str(os.getpid()))
+    os.rename(pid + ".new", pid)
+    time.sleep(60)
+print(open(file).read())
+"""
+
+
+@pytest.mark.parametrize("name", ["dsn", "session_dsn"])
+async def test_service_that_stops_ends_the_program(guarded, tmp_path, name):
+    pid = tmp_path / "pid"
+    program = [sys.executable, "-c", HANGS_LATER, str(guarded.file), str(pid)]
+    upstream = {"password_command": program, "password_life_s": 1, name: guarded.upstream.dsn}
+    async with guarded.serve(
+        upstream=upstream | {"recheck_s": 300, "password_timeout_s": 60}
+    ) as client:
+        guarded.file.unlink()
+
+        async def is_running():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await client.get("/v1/listen?channel=news")
+            return pid.exists()
+
+        await poll(is_running, "the program doesn't run")
+        running = int(pid.read_text())
+        assert is_alive(running)
+
+    async def has_ended():
+        return not is_alive(running)
+
+    await poll(has_ended, "it runs on")

@@ -79,6 +79,11 @@ async def test_program_that_prints_none_is_refused_without_what_it_prints(data):
     assert LEAK not in repr(refused.getrepr(showlocals=False, chain=True))
 
 
+async def test_program_that_prints_without_end_is_ended():
+    with pytest.raises(UpstreamAuth, match="more than"):
+        await run_python(f"while True: print({LEAK!r}, flush=True)").read(None)
+
+
 async def test_program_that_fails_is_said_to_fail_without_its_words():
     text = f"import sys; print({LEAK!r}); print({LEAK!r}, file=sys.stderr); sys.exit(3)"
     with pytest.raises(UpstreamUnavailable) as failed:
