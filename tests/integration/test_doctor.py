@@ -33,14 +33,13 @@ async def start_and_find(upstream, /, **sections):
 async def make_member(upstream, *commands):
     """The login `app` is a member of a role, which it doesn't inherit from."""
     async with observe(upstream) as admin:
-        await admin.execute(f"create role {MEMBER}; grant {MEMBER} to app")
-        await admin.execute("alter role app noinherit")
+        await admin.execute(f"create role {MEMBER}; grant {MEMBER} to app with inherit false")
         try:
             for words in commands:
                 await admin.execute(words.format(member=MEMBER))
             yield
         finally:
-            await admin.execute(f"alter role app inherit; drop role {MEMBER}")
+            await admin.execute(f"drop role {MEMBER}")
 
 
 @pytest.mark.matrix
