@@ -1,5 +1,6 @@
 """Flights on real servers, each on a lane that is as good as new afterwards."""
 
+import asyncio
 import struct
 
 import pytest
@@ -98,6 +99,13 @@ async def test_notices_come_with_their_answer(reused):
     sql = "do $$ begin raise notice 'hello' using hint = 'wave'; end $$"
     answer, _ = await run(reused, sql)
     assert [(notice.message, notice.hint) for notice in answer.notices] == [("hello", "wave")]
+
+
+async def test_a_lane_that_is_paused_when_its_answer_ends_reads_the_next_one(reused):
+    """The row that fills a buffer, and the end of the answer, may come in one piece."""
+    await reused.send(build_flight(b"select 1"), Gate(reused))
+    async with asyncio.timeout(5):
+        assert await value(reused, "select 42") == "42"
 
 
 async def test_copy_that_nobody_feeds_ends_with_an_error(reused):
