@@ -5,8 +5,9 @@ import struct
 
 import pytest
 
-from proxy.engine.flight import build_flight
+from proxy.engine.flight import build_copy_flight, build_flight
 from proxy.wire.answer import Discard
+from proxy.wire.copy_feed import CopyFeed
 from proxy.wire.lane import ConnectionLost, Lane
 from proxy.wire.rowset import RowSet
 from tests.fixtures.backend_message import message
@@ -220,6 +221,16 @@ async def test_lost_lane_takes_no_flight_and_stays_quiet(lane, driver):
     lane.resume()
     lane.hand_back()
     assert driver.is_closed()
+
+
+async def test_data_that_comes_after_its_end_goes_nowhere(lane):
+    feed = CopyFeed()
+    copy = lane.send(build_copy_flight(b"copy users (id) from stdin", feed, {}), Discard())
+    assert await feed.wait()
+    lane.abort()
+    with pytest.raises(ConnectionLost):
+        await copy
+    assert not await feed.send(b"1\n")
 
 
 async def test_last_word_of_the_server_is_kept_for_the_next_flight(lane, upstream):
