@@ -20,6 +20,7 @@ from proxy.wire.lane import ConnectionLost, HandOverRefused, Lane
 from proxy.wire.messages import Flight
 
 CANCEL_S = 1.5  # longest wait for the server to take a cancel and to end the statement
+CANCEL_AGAIN_S = 0.1  # wait before the second cancel, twice as long before each other one
 SETTLE_S = 5.0  # longest clean-up after which a connection is dropped instead
 _USED = "pgsidecar_used"  # key in the pool record's info
 QUERY_CANCELED = "57014"
@@ -149,13 +150,19 @@ class UpstreamConnection:
         self._cancelling = self._loop.create_task(self._cancel(future))
 
     async def _cancel(self, future: asyncio.Future[Answer]) -> bool:
-        """Cancel what runs; True when the server has taken it and the lane is free again."""
-        is_taken = False
+        """Cancel what runs; True when the server has taken it and the lane is free again.
+
+        The server passes over a cancel that comes before the statement, so it is sent again.
+        """
+        is_taken, wait_s = False, CANCEL_AGAIN_S
         with suppress(OSError, EOFError):  # TimeoutError is an OSError
             async with asyncio.timeout(CANCEL_S):
-                await cancel_statement(self.lane)
-                is_taken = True
-                await asyncio.wait([future])
+                while not (is_taken and future.done()):
+                    is_taken = False
+                    await cancel_statement(self.lane)
+                    is_taken = True
+                    await asyncio.wait([future], timeout=wait_s)
+                    wait_s *= 2
         if not future.done():
             self.lane.abort()
         return is_taken and not self.lane.is_lost

@@ -42,7 +42,7 @@ class CopyFeed:
 
     async def send(self, data: bytes) -> bool:
         """Send a piece, and wait until the next one fits; False when the server wants no more."""
-        if data:
+        if data and not self._has_ended:
             self._write(build_copy_data(data))
         return await self.wait()
 

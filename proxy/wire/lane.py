@@ -61,6 +61,7 @@ class Lane(asyncio.Protocol):
         self._future: asyncio.Future[Answer] | None = None
         self.status: Literal["I", "T", "E"] = "I"
         self.is_lost = False
+        self._is_paused = False
         self._transport.set_protocol(self)
 
     @property
@@ -101,13 +102,15 @@ class Lane(asyncio.Protocol):
         return self._future
 
     def pause(self) -> None:
-        """Stop reading from the server until `resume`."""
+        """Stop reading from the server until `resume`, or until the answer has come to its end."""
         if not self.is_lost:
+            self._is_paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Go on reading; harmless when nothing was paused."""
         if not self.is_lost:
+            self._is_paused = False
             self._transport.resume_reading()
 
     def abort(self) -> None:
@@ -195,6 +198,8 @@ class Lane(asyncio.Protocol):
     def _finish(self, message: bytes) -> None:
         status = chr(message[HEADER_BYTES])
         self.status = self._answer.status = cast("Literal['I', 'T', 'E']", status)
+        if self._is_paused:  # by rows that came in one piece with the end
+            self.resume()
         future, self._future = self._future, None
         answer, self._answer = self._answer, Answer(Discard())
         if answer.feed is not None:

@@ -153,9 +153,10 @@ async def test_request_that_goes_away_frees_its_connection(upstream):
         assert tallies[Event.CONNECTION_OPENED].count == 1
 
 
-async def run_endless(lanes):
-    async with lanes.lease(Deadline.after(60)) as connection:
-        await connection.run(ENDLESS, Discard(), Deadline.after(60))
+async def run_endless(lanes, timeout_s=60):
+    deadline = Deadline.after(timeout_s)
+    async with lanes.lease(deadline) as connection:
+        await connection.run(ENDLESS, Discard(), deadline)
 
 
 @pytest.mark.blocks
@@ -169,6 +170,24 @@ async def test_transaction_that_a_request_leaves_open_is_rolled_back(upstream):
             await connection.run(look, rows, Deadline.after(5))
         assert rows.rows == [(b"t",)]
         assert tallies[Event.CONNECTION_OPENED].count == 1
+
+
+@pytest.mark.matrix
+async def test_cancel_that_comes_before_its_statement_is_sent_again(upstream):
+    async with (
+        TcpProxy("127.0.0.1", upstream.port) as proxy,
+        start(f"postgresql://app@127.0.0.1:{proxy.port}/app?sslmode=disable") as (lanes, tallies),
+    ):
+        assert await survives(lanes)
+        proxy.hold_statements()
+        running = asyncio.create_task(run_endless(lanes, 0.05))
+        await poll_until(lambda: proxy.cancels_total >= 1)
+        proxy.resume()
+        with pytest.raises(DeadlineExceeded) as exceeded:
+            await running
+        assert exceeded.value.executed == "no"
+        assert await survives(lanes)
+        assert tallies[Event.CONNECTION_DISCARDED].count == 0
 
 
 async def test_connection_whose_cancel_is_refused_is_dropped(upstream):

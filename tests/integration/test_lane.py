@@ -1,11 +1,13 @@
 """Flights on real servers, each on a lane that is as good as new afterwards."""
 
+import asyncio
 import struct
 
 import pytest
 
-from proxy.engine.flight import build_flight
+from proxy.engine.flight import build_copy_flight, build_flight
 from proxy.wire.answer import Discard
+from proxy.wire.copy_feed import CopyFeed
 from proxy.wire.lane import ConnectionLost, Lane
 from proxy.wire.rowset import RowSet
 from tests.fixtures.backend_message import message
@@ -98,6 +100,13 @@ async def test_notices_come_with_their_answer(reused):
     sql = "do $$ begin raise notice 'hello' using hint = 'wave'; end $$"
     answer, _ = await run(reused, sql)
     assert [(notice.message, notice.hint) for notice in answer.notices] == [("hello", "wave")]
+
+
+async def test_a_lane_that_is_paused_when_its_answer_ends_reads_the_next_one(reused):
+    """The row that fills a buffer, and the end of the answer, may come in one piece."""
+    await reused.send(build_flight(b"select 1"), Gate(reused))
+    async with asyncio.timeout(5):
+        assert await value(reused, "select 42") == "42"
 
 
 async def test_copy_that_nobody_feeds_ends_with_an_error(reused):
@@ -214,10 +223,21 @@ async def test_lost_lane_takes_no_flight_and_stays_quiet(lane, driver):
     assert driver.is_closed()
 
 
+async def test_data_that_comes_after_its_end_goes_nowhere(lane):
+    feed = CopyFeed()
+    copy = lane.send(build_copy_flight(b"copy users (id) from stdin", feed, {}), Discard())
+    assert await feed.wait()
+    lane.abort()
+    with pytest.raises(ConnectionLost):
+        await copy
+    assert not await feed.send(b"1\n")
+
+
 async def test_last_word_of_the_server_is_kept_for_the_next_flight(lane, upstream):
-    await run(lane, "select 1 /* the last one */")
+    marker = f"the last one of {lane.backend_key()}"  # backends of others have run this test, too
+    await run(lane, f"select 1 /* {marker} */")
     if upstream.kind == "postgres":
-        await terminate(upstream, "the last one")
+        await terminate(upstream, marker)
     else:
         lane.data_received(message("E", b"SFATAL\0C08P01\0Madministrator\0\0"))
         lane.abort()
