@@ -49,6 +49,7 @@ class Exchange:
     is_client_gone: bool = False
     route: str = ""  # as the table has it
     client: str | None = None  # whose token it has
+    has_details: bool = False  # a problem may tell what the server says of a violated constraint
     deadline: Deadline | None = None  # of what it asks of the upstream, and its identity there
     query: Query | None = None  # what it runs, where that is one statement
 

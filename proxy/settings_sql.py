@@ -29,6 +29,11 @@ class SqlSettings(Section):
         "without a restart.",
     )
 
+    constraint_details: bool = Field(
+        False,
+        description="Tell clients the detail of a violated constraint (pg_detail), which quotes "
+        "values of the row.",
+    )
     show_running: bool = Field(
         False,
         description="Show the first 120 characters of each statement in GET /v1/queries, which may "

@@ -54,8 +54,7 @@ class Applications:
         clock = asyncio.get_running_loop().time
         self._policies = Policies(parts.settings, clock)
         self._origins = OriginRule(parts.settings.http)
-        has_log = parts.settings.log.access
-        self._register = Register(parts.lifecycle, parts.counters, has_log=has_log)
+        self._register = Register(parts.lifecycle, parts.counters, parts.settings)
 
     def build_operations(self) -> web.Application:
         """Make the application for probes and statistics."""

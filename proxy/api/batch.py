@@ -32,10 +32,10 @@ async def post_batch(request: web.Request) -> web.Response:
 
 
 def _list_results(request: web.Request, results: Sequence[bytes | ProxyError]) -> list[bytes]:
-    request_id = request[EXCHANGE].request_id
+    exchange = request[EXCHANGE]
     return [
         result
         if isinstance(result, bytes)
-        else b'{"error":' + build_problem(request.path, request_id, result) + b"}"
+        else b'{"error":' + build_problem(request.path, exchange, result) + b"}"
         for result in results
     ]

@@ -133,7 +133,7 @@ class Express(asyncio.Protocol):
         else:
             exchange.note(answer)
             return _OK, answer.body, {}, None
-        content = build_problem(ROUTE, exchange.request_id, error)
+        content = build_problem(ROUTE, exchange, error)
         return error.status, content, list_remedies(error), error
 
     async def _run(self, exchange: Exchange, head: RequestHead, body: bytes) -> QueryAnswer:

@@ -40,7 +40,7 @@ async def _answer(request: web.Request, subscription: Subscription) -> StreamedR
         await _send_all(request, response, subscription)
     except ProxyError as error:
         exchange.error = error
-        problem = build_problem(request.path, exchange.request_id, error)
+        problem = build_problem(request.path, exchange, error)
         await response.end_with(_write("error", problem))
     except ConnectionError:
         exchange.is_client_gone = True

@@ -7,7 +7,7 @@ import orjson
 from aiohttp import web
 
 from proxy.errors import ProxyError, Unauthorized
-from proxy.keys import EXCHANGE
+from proxy.keys import EXCHANGE, Exchange
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "https://pgsidecar.dev/errors#"
@@ -23,6 +23,7 @@ _MEMBERS = (
     "constraint",
     "line",
 )
+_CONSTRAINTS = "23"  # class of SQLSTATEs
 _log = logging.getLogger("pgsidecar.request")
 
 
@@ -30,7 +31,7 @@ def problem_response(request: web.Request, error: ProxyError) -> web.Response:
     """Make the answer to a request that failed."""
     response = web.Response(
         status=error.status,
-        body=build_problem(request.path, request[EXCHANGE].request_id, error),
+        body=build_problem(request.path, request[EXCHANGE], error),
         content_type=CONTENT_TYPE,
     )
     response.headers.update(list_remedies(error))
@@ -57,16 +58,18 @@ def describe_bug(request_id: str) -> ProxyError:
     return ProxyError(detail, executed="unknown")
 
 
-def build_problem(path: str, request_id: str, error: ProxyError) -> bytes:
-    """Build the problem document."""
+def build_problem(path: str, exchange: Exchange, error: ProxyError) -> bytes:
+    """Build the problem document; the detail of a violated constraint quotes values of a row."""
     context = error.context
+    if not exchange.has_details and str(context.get("sqlstate")).startswith(_CONSTRAINTS):
+        context = {name: value for name, value in context.items() if name != "pg_detail"}
     problem = {
         "type": TYPE_PREFIX + error.code,
         "title": error.code,
         "status": error.status,
         "detail": error.detail,
         "instance": path,
-        "request_id": request_id,
+        "request_id": exchange.request_id,
         **{member: context.get(member) for member in _MEMBERS},
         "phase": error.phase,
         "executed": error.executed,

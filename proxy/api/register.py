@@ -13,6 +13,7 @@ from proxy.api.timing import list_timings, to_ms
 from proxy.errors import ProxyError
 from proxy.keys import Exchange, Lifecycle
 from proxy.log import Fields, open_request_log
+from proxy.settings import Settings
 from proxy.stats.counters import Counters
 from proxy.stats.events import Event
 
@@ -33,11 +34,12 @@ class Finished(NamedTuple):
 class Register:
     """Enters requests, and strikes them out again; counts, times and logs them."""
 
-    def __init__(self, lifecycle: Lifecycle, counters: Counters, *, has_log: bool) -> None:
+    def __init__(self, lifecycle: Lifecycle, counters: Counters, settings: Settings) -> None:
         self._lifecycle = lifecycle
         self._counters = counters
         self._count = counters.count
-        self._log = open_request_log() if has_log else None
+        self._log = open_request_log() if settings.log.access else None
+        self._has_details = settings.sql.constraint_details
         self._loop = asyncio.get_running_loop()
 
     def enter(self, wanted_id: str, route: str) -> Exchange:
@@ -50,6 +52,7 @@ class Register:
         if not wanted_id or wanted_id in running or _REQUEST_ID.fullmatch(wanted_id) is None:
             request_id = f"{getrandbits(128):032x}"  # no secret, so no system call for it
         exchange = Exchange(request_id, self._loop.time(), perf_counter(), route=route)
+        exchange.has_details = self._has_details
         running[request_id] = exchange
         self._lifecycle.idle.clear()
         return exchange

@@ -69,7 +69,7 @@ async def _answer(request: web.Request, stream: RowStream, form: StreamFormat) -
         counters.count(Event.STREAM_FAILED)
         if isinstance(error, RequestTimeout):
             counters.count(Event.STREAM_STALLED)
-        problem = build_problem(request.path, exchange.request_id, error)
+        problem = build_problem(request.path, exchange, error)
         await response.end_with(form.fail(problem, stream.row_count))
     except ConnectionError:
         exchange.is_client_gone = True
