@@ -11,6 +11,7 @@ from proxy.api.problem import build_problem
 from proxy.errors import ProxyError
 from proxy.keys import EXCHANGE, LOGIN, POLICY, SETTINGS
 from proxy.query.batch_body import parse_batch, to_batch
+from proxy.query.batch_series import BatchAnswer
 
 
 async def post_batch(request: web.Request) -> web.Response:
@@ -19,7 +20,12 @@ async def post_batch(request: web.Request) -> web.Response:
     max_statements = request.app[SETTINGS].limits.batch_statements
     batch = to_batch(parse_batch(await read_json(request)), request[POLICY].limits, max_statements)
     deadline = exchange.set_deadline(batch.first.timeout_s, batch.first)
-    answer = await request[LOGIN].batches.run(batch, deadline)
+    return answer_batch(request, await request[LOGIN].batches.run(batch, deadline))
+
+
+def answer_batch(request: web.Request, answer: BatchAnswer) -> web.Response:
+    """Answer with the results of a batch, in the order of its statements."""
+    exchange = request[EXCHANGE]
     exchange.queue_s, exchange.db_s = answer.queue_s, answer.db_s
     exchange.row_count = answer.row_count
     tail = {

@@ -93,6 +93,9 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "GET /v1/transactions/{id}": Operation(_STATE, _OVER),
     "POST /v1/transactions/{id}/query": Operation(_ROWS, _INNER, _QUERY, _TEXT),
+    "POST /v1/transactions/{id}/batch": Operation(
+        {JSON: answer.BatchAnswer}, _INNER, {JSON: BatchBody}
+    ),
     "POST /v1/transactions/{id}/stream": Operation(
         _STREAMED, (*_INNER, *_FORM), _QUERY, _STREAM_TEXT
     ),

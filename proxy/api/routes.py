@@ -16,6 +16,7 @@ from proxy.api.stream import post_stream
 from proxy.api.transaction import (
     get_transaction,
     post_transaction,
+    post_transaction_batch,
     post_transaction_commit,
     post_transaction_query,
     post_transaction_rollback,
@@ -31,6 +32,7 @@ QUERY_ROUTES = (
     web.get("/v1/transactions/{id}", get_transaction),
     web.post("/v1/transactions/{id}/query", post_transaction_query),
     web.post("/v1/transactions/{id}/stream", post_transaction_stream),
+    web.post("/v1/transactions/{id}/batch", post_transaction_batch),
     web.post("/v1/transactions/{id}/commit", post_transaction_commit),
     web.post("/v1/transactions/{id}/rollback", post_transaction_rollback),
     web.get("/v1/queries", get_queries),

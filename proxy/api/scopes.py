@@ -13,6 +13,7 @@ SCOPES = {
     "/v1/transactions": "query",
     "/v1/transactions/{id}": "query",
     "/v1/transactions/{id}/query": "query",
+    "/v1/transactions/{id}/batch": "query",
     "/v1/transactions/{id}/stream": "stream",
     "/v1/transactions/{id}/commit": "query",
     "/v1/transactions/{id}/rollback": "query",

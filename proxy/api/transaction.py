@@ -6,13 +6,21 @@ from dataclasses import asdict
 import orjson
 from aiohttp import web
 
+from proxy.api.batch import answer_batch
 from proxy.api.body import read_json, read_query
 from proxy.api.stream import answer_stream, read_stream_query
 from proxy.keys import EXCHANGE, LOGIN, POLICY, SETTINGS
+from proxy.query.batch_body import parse_batch
 from proxy.query.block import EndCommand
 from proxy.query.models import find_timeout_s
 from proxy.query.transaction import LEFT, HeldTransaction
-from proxy.query.transaction_body import parse_end, parse_transaction, to_inner_query, to_order
+from proxy.query.transaction_body import (
+    parse_end,
+    parse_transaction,
+    to_inner_batch,
+    to_inner_query,
+    to_order,
+)
 
 
 async def post_transaction(request: web.Request) -> web.Response:
@@ -44,6 +52,18 @@ async def post_transaction_query(request: web.Request) -> web.Response:
     exchange.db_s, exchange.encode_s = answer.db_s, answer.encode_s
     exchange.row_count = answer.row_count
     return web.Response(body=answer.body, content_type="application/json")
+
+
+async def post_transaction_batch(request: web.Request) -> web.Response:
+    """Run several statements in a transaction, in one flight."""
+    max_statements = request.app[SETTINGS].limits.batch_statements
+    body = parse_batch(await read_json(request))
+    batch = to_inner_batch(body, request[POLICY].limits, max_statements)
+    deadline = request[EXCHANGE].set_deadline(batch.first.timeout_s, batch.first)
+    batches = request[LOGIN].batches
+    async with request[LOGIN].transactions.use(request.match_info["id"]) as held:
+        answer = await batches.run_in(held.connected, held.connection, batch, deadline)
+    return answer_batch(request, answer)
 
 
 async def post_transaction_stream(request: web.Request) -> web.StreamResponse:

@@ -90,6 +90,23 @@ class BatchRunner:
             db_s=perf_counter() - started - queue_s,
         )
 
+    async def run_in(
+        self,
+        connected: Connected,
+        connection: UpstreamConnection,
+        batch: Batch,
+        deadline: Deadline,
+    ) -> BatchAnswer:
+        """Run a batch, in one flight, on a connection whose open transaction is this request's.
+
+        Raises:
+            as `run`, but nothing of the queue.
+        """
+        order = _Order(batch.statements, _allow(batch), deadline)
+        _check(order.statements, connected)
+        landed = await self._land(connected, connection, order, BatchRows(order.left))
+        return _finish(landed, order, 0.0)
+
     async def _run_again(self, batch: Batch, deadline: Deadline) -> BatchAnswer:
         """Run it, and again after a conflict with others, as often as it's allowed to."""
         for attempt in range(batch.retry):
@@ -121,20 +138,37 @@ class BatchRunner:
         lease = connected.lanes.lease(order.deadline)
         try:
             async with lease as connection:
-                started = perf_counter()
-                answer = await _fly(connected, connection, order, rows)
-                encoders = [
-                    await self._queries.find_encoder(
-                        connected, connection, buffer, statement.query, order.deadline
-                    )
-                    for buffer, statement in zip(rows.buffers, order.statements, strict=True)
-                ]
-                db_s = perf_counter() - started
-            results = _encode(order, answer, rows, encoders, db_s)
+                landed = await self._land(connected, connection, order, rows)
+            return _finish(landed, order, lease.waited_s)
         except ProxyError:
             rows.give_back()
             raise
-        return BatchAnswer(results, answer.notices, rows.row_count, lease.waited_s, db_s)
+
+    async def _land(
+        self,
+        connected: Connected,
+        connection: UpstreamConnection,
+        order: _Order,
+        rows: BatchRows,
+    ) -> "_Landed":
+        started = perf_counter()
+        answer = await _fly(connected, connection, order, rows)
+        encoders = [
+            await self._queries.find_encoder(
+                connected, connection, buffer, statement.query, order.deadline
+            )
+            for buffer, statement in zip(rows.buffers, order.statements, strict=True)
+        ]
+        return _Landed(answer, rows, encoders, perf_counter() - started)
+
+
+class _Landed(NamedTuple):
+    """The answer to a whole flight that has been received, but not encoded."""
+
+    answer: Answer
+    rows: BatchRows
+    encoders: Sequence[AnswerEncoder]
+    db_s: float
 
 
 def _allow(batch: Batch) -> Allowance:
@@ -179,7 +213,7 @@ def _check_shared(query: Query) -> None:
     word = statement.keyword.upper()
     if statement.must_be_alone:
         raise NeedsBareFlight(f"{word} can't run in a transaction with others; send it alone")
-    if statement.can_commit_inside:
+    if statement.can_commit_inside and not query.in_transaction:  # where the server refuses it
         raise StatementNotAllowed(
             f"{word} can commit on its way, so that a batch with it is not all or nothing; send it "
             "alone, or in a batch of mode separate"
@@ -198,11 +232,14 @@ def _judge(answer: Answer, statements: Sequence[Statement]) -> None:
         raise
 
 
-def _encode(
-    order: _Order, answer: Answer, rows: BatchRows, encoders: Sequence[AnswerEncoder], db_s: float
-) -> list[bytes]:
+def _finish(landed: _Landed, order: _Order, queue_s: float) -> BatchAnswer:
+    results = _encode(landed, order)
+    return BatchAnswer(results, landed.answer.notices, landed.rows.row_count, queue_s, landed.db_s)
+
+
+def _encode(landed: _Landed, order: _Order) -> list[bytes]:
     """Encode the results, within what the answer may still take."""
-    first = order.first
+    (answer, rows, encoders, db_s), first = landed, order.first
     tags = iter((*answer.tags, answer.tag or b""))
     results: list[bytes] = []
     try:

@@ -39,7 +39,7 @@ def build_batch(
     connected: Connected, statements: Sequence[BatchStatement], first: Query, deadline: Deadline
 ) -> Flight:
     """Build the flight of statements which have the options of the `first` query."""
-    if first.statement.must_be_alone:
+    if first.statement.must_be_alone or first.in_transaction:
         return build_batch_flight(statements)
     return build_batch_flight(
         statements,

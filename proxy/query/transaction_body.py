@@ -8,6 +8,7 @@ from msgspec.json import Decoder
 
 from proxy.engine.flight import Isolation, Transaction
 from proxy.errors import InvalidRequest
+from proxy.query.batch_body import Batch, BatchBody, to_batch
 from proxy.query.body import EXPECTED, Positive, QueryBody, decode_body
 from proxy.query.models import (
     Query,
@@ -57,6 +58,10 @@ _REFUSED = {
     "claims": _AT_BEGIN,
     "settings": f"{_AT_BEGIN}, or run SET LOCAL, which holds to the transaction's end",
     "dry_run": "needs a transaction of its own; use SAVEPOINT and ROLLBACK TO SAVEPOINT",
+}
+_REFUSED_IN_BATCH = {
+    "retry": "can't run again what the transaction did before; leave it out here, and after a "
+    "conflict run the whole transaction again",
 }
 
 
@@ -119,10 +124,35 @@ def to_inner_query(body: QueryBody, limits: QueryLimits) -> Query:
         InvalidRequest: it asks for what only the beginning of a transaction can give.
         and as `to_query`.
     """
-    for name, reason in _REFUSED.items():
+    _refuse(body, _REFUSED)
+    return to_query(body, limits)._replace(in_transaction=True)
+
+
+def to_inner_batch(body: BatchBody, limits: QueryLimits, max_statements: int) -> Batch:
+    """Check a batch that runs in an open transaction.
+
+    Raises:
+        InvalidRequest: it asks for what only the beginning of a transaction can give, or for
+            transactions of its own.
+        and as `to_batch`.
+    """
+    _refuse(body, _REFUSED | _REFUSED_IN_BATCH)
+    if body.mode != "atomic":
+        raise InvalidRequest(
+            f'mode "{body.mode}" needs transactions of its own; leave it out here, or send the '
+            "batch to /v1/batch"
+        )
+    batch = to_batch(body, limits, max_statements)
+    statements = [
+        each._replace(query=each.query._replace(in_transaction=True)) for each in batch.statements
+    ]
+    return batch._replace(statements=tuple(statements))
+
+
+def _refuse(body: QueryBody | BatchBody, refused: Mapping[str, str]) -> None:
+    for name, reason in refused.items():
         if getattr(body, name):
             raise InvalidRequest(f"{name} {reason}")
-    return to_query(body, limits)._replace(in_transaction=True)
 
 
 def _find_s(member: str, wanted_ms: int | None, setting: str, ceiling_s: float) -> float:
