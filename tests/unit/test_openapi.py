@@ -13,6 +13,7 @@ from proxy.api.problem import build_problem
 from proxy.api.raw_sql import OPEN
 from proxy.api.routes import OPERATIONS_ROUTES, QUERY_ROUTES
 from proxy.errors import ProxyError
+from proxy.keys import Exchange
 from proxy.query.body import Tag
 from proxy.query.saved import parse_saved
 from proxy.settings import Settings
@@ -99,7 +100,9 @@ def test_every_failure_is_a_problem_document(document):
 
 
 def test_a_problem_has_the_members_that_are_described(document):
-    problem = json.loads(build_problem("/v1/query", "id", ProxyError("why", line=3)))
+    problem = json.loads(
+        build_problem("/v1/query", Exchange("id", 0, 0), ProxyError("why", line=3))
+    )
     schema = document["components"]["schemas"]["Problem"]
     assert [*problem] == schema["required"] == [*schema["properties"]]
     assert fits(document, refer("Problem"), problem)
