@@ -47,6 +47,8 @@ class ClientSettings(Section):
     bytes: int | None = Field(None, ge=1024)
     timeout_s: float | None = Field(None, gt=0)
     concurrency: int | None = Field(None, ge=1)
+    streams: int | None = Field(None, ge=0)
+    transactions: int | None = Field(None, ge=0)
     per_s: float | None = Field(None, gt=0)
 
 
@@ -113,7 +115,8 @@ class AuthSettings(Section):
     clients: Mapping[str, ClientSettings] = Field(
         {},
         description="By client, what it may do and how much: scopes; rows, bytes and timeout_s, "
-        "which only lower the limits; concurrency, its requests at once; per_s, those in a second.",
+        "which only lower the limits; concurrency, its requests at once; streams and transactions, "
+        "those which are open at once; per_s, requests in a second.",
         examples=[{"reports": {"scopes": ["query", "stream"], "concurrency": 4, "per_s": 20.0}}],
     )
     open_network: bool = Field(

@@ -1,5 +1,7 @@
 """Who asks, what he may do, and as which login his statements run."""
 
+from contextlib import ExitStack
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -17,14 +19,11 @@ async def identify_client(request: web.Request, handler: Handler) -> web.StreamR
     identity = _identify(request)
     request[LOGIN] = request.app[LOGINS].choose(identity.client)
     policy = request[POLICY] = request.app[POLICIES].choose(identity)
-    counts = check_scope(request, policy)
-    if policy.quota is None or not counts:
+    with ExitStack() as stack:
+        for quota in check_scope(request, policy):
+            quota.enter()
+            stack.callback(quota.leave)
         return await handler(request)
-    policy.quota.enter()
-    try:
-        return await handler(request)
-    finally:
-        policy.quota.leave()
 
 
 @web.middleware

@@ -4,6 +4,7 @@ from aiohttp import web
 
 from proxy.errors import Forbidden
 from proxy.query.policy import Policy
+from proxy.query.quota import Quota
 
 SCOPES = {
     "/v1/query": "query",
@@ -23,22 +24,24 @@ SCOPES = {
     "/v1/named/{name}": "named:{name}",
     "/stats": "stats",
 }
+STREAMS = frozenset({"stream", "listen"})  # scopes of what stays open
 WITHOUT_SCOPE = frozenset(  # what they show and end is the client's own
     {"/openapi.json", "/v1/named", "/v1/queries", "/v1/queries/{id}", "/startup", "/ready", "/live"}
 )
 
 
-def check_scope(request: web.Request, policy: Policy) -> bool:
-    """Check the scope of the endpoint; says whether the request counts against the quota.
+def check_scope(request: web.Request, policy: Policy) -> list[Quota]:
+    """Check the scope of the endpoint; lists the quotas that the request counts against.
 
     Raises:
         Forbidden: the client lacks it.
     """
     resource = request.match_info.route.resource
     if resource is None or resource.canonical in WITHOUT_SCOPE:
-        return False
+        return []
     scope = SCOPES.get(resource.canonical)
     if scope is None:
         raise Forbidden("this endpoint has no scope, so nobody may use it")
     policy.require(scope.format_map(request.match_info))
-    return True
+    quotas = (policy.quota, policy.stream_quota if scope in STREAMS else None)
+    return [quota for quota in quotas if quota is not None]

@@ -29,7 +29,9 @@ async def post_transaction(request: web.Request) -> web.Response:
     body = parse_transaction(await read_json(request))
     order = to_order(body, limits, request.app[SETTINGS].transactions)
     deadline = request[EXCHANGE].set_deadline(limits.timeout_s)
-    held = await request[LOGIN].transactions.begin(order, deadline)
+    held = await request[LOGIN].transactions.begin(
+        order, deadline, request[EXCHANGE].client, request[POLICY].transactions
+    )
     response = _show(held, status=201)
     response.headers["Location"] = f"{request.path}/{held.id}"
     return response
@@ -37,7 +39,7 @@ async def post_transaction(request: web.Request) -> web.Response:
 
 async def get_transaction(request: web.Request) -> web.Response:
     """Tell the state of a transaction; that doesn't make it live longer."""
-    return _show(request[LOGIN].transactions.find(request.match_info["id"]))
+    return _show(request[LOGIN].transactions.find(*_address(request)))
 
 
 async def post_transaction_query(request: web.Request) -> web.Response:
@@ -45,7 +47,7 @@ async def post_transaction_query(request: web.Request) -> web.Response:
     exchange = request[EXCHANGE]
     query = to_inner_query(await read_query(request), request[POLICY].limits)
     deadline = exchange.set_deadline(query.timeout_s, query)
-    async with request[LOGIN].transactions.use(request.match_info["id"]) as held:
+    async with request[LOGIN].transactions.use(*_address(request)) as held:
         answer = await request[LOGIN].queries.run_in(
             held.connected, held.connection, query, deadline
         )
@@ -61,7 +63,7 @@ async def post_transaction_batch(request: web.Request) -> web.Response:
     batch = to_inner_batch(body, request[POLICY].limits, max_statements)
     deadline = request[EXCHANGE].set_deadline(batch.first.timeout_s, batch.first)
     batches = request[LOGIN].batches
-    async with request[LOGIN].transactions.use(request.match_info["id"]) as held:
+    async with request[LOGIN].transactions.use(*_address(request)) as held:
         answer = await batches.run_in(held.connected, held.connection, batch, deadline)
     return answer_batch(request, answer)
 
@@ -73,7 +75,7 @@ async def post_transaction_stream(request: web.Request) -> web.StreamResponse:
     query = to_inner_query(body, request[POLICY].stream_limits)
     deadline = exchange.set_deadline(query.timeout_s, query)
     streams = request[LOGIN].streams
-    async with request[LOGIN].transactions.use(request.match_info["id"]) as held:
+    async with request[LOGIN].transactions.use(*_address(request)) as held:
         async with streams.open_in(held.connected, held.connection, query, deadline) as stream:
             response = await answer_stream(request, stream, wish, deadline)
         if exchange.is_client_gone:
@@ -96,9 +98,16 @@ async def _end(request: web.Request, command: EndCommand) -> web.Response:
         parse_end(await read_json(request)).timeout_ms, request[POLICY].limits
     )
     deadline = request[EXCHANGE].set_deadline(timeout_s)
-    answer = await request[LOGIN].transactions.end(request.match_info["id"], command, deadline)
+    answer = await request[LOGIN].transactions.end(
+        request.match_info["id"], command, deadline, request[EXCHANGE].client
+    )
     notices = [asdict(notice) for notice in answer.notices]
     return _json({"command": command.upper(), "notices": notices})
+
+
+def _address(request: web.Request) -> tuple[str, str | None]:
+    """The transaction's id, and whose it must be."""
+    return request.match_info["id"], request[EXCHANGE].client
 
 
 def _show(held: HeldTransaction, status: int = 200) -> web.Response:

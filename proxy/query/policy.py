@@ -23,6 +23,8 @@ class Policy:
     limits: QueryLimits
     stream_limits: QueryLimits
     quota: Quota | None
+    stream_quota: Quota | None = None  # of streams and of those who listen, on top
+    transactions: int | None = None  # that may be open at once
 
     def allows(self, scope: str) -> bool:
         """Whether the client has this scope; `named:*` stands for every `named:…`."""
@@ -78,6 +80,7 @@ def _build(
     settings: Settings, own: ClientSettings, where: str, clock: Callable[[], float]
 ) -> Policy:
     scopes = frozenset(settings.auth.scopes if own.scopes is None else own.scopes)
+    has_streams = own.streams is not None
     has_quota = own.concurrency is not None or own.per_s is not None
     limits = _limits(settings, own, is_read_only="write" not in scopes)
     return Policy(
@@ -86,6 +89,8 @@ def _build(
         limits=limits,
         stream_limits=_stream_limits(settings, own, limits),
         quota=Quota(own.concurrency, own.per_s, clock) if has_quota else None,
+        stream_quota=Quota(own.streams, None, clock, what="streams") if has_streams else None,
+        transactions=own.transactions,
     )
 
 

@@ -12,8 +12,14 @@ class Quota:
     """
 
     def __init__(
-        self, concurrency: int | None, per_s: float | None, clock: Callable[[], float]
+        self,
+        concurrency: int | None,
+        per_s: float | None,
+        clock: Callable[[], float],
+        *,
+        what: str = "requests",
     ) -> None:
+        self._what = what
         self._concurrency = concurrency
         self._per_s = per_s
         self._clock = clock
@@ -30,8 +36,8 @@ class Quota:
         """
         if self._concurrency is not None and self._running >= self._concurrency:
             raise TooManyRequests(
-                f"the client has {self._concurrency} requests in hand, as many as "
-                "auth.clients allows it (concurrency)"
+                f"the client has {self._concurrency} {self._what} in hand, as many as "
+                "auth.clients allows it"
             )
         if self._per_s is not None:
             self._draw(self._per_s)

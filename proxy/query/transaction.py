@@ -49,6 +49,7 @@ class HeldTransaction:
     began_at: float
     expires_at: float
     expires_on: datetime  # the same as a date
+    client: str | None = None  # whose it is
     proves_read_only: bool = False  # its COMMIT shows whether anything was written
     is_busy: bool = False
     ending: Ending | None = None  # decided, and carried out when the request that has it is done

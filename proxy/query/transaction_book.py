@@ -1,7 +1,7 @@
 """Every open transaction: who has it, when it expires, and for a while how it ended."""
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -48,7 +48,7 @@ class TransactionBook:
         self._emit = emit
         self._loop = asyncio.get_running_loop()
         self._open: dict[str, HeldTransaction] = {}
-        self._beginning = 0
+        self._beginning: Counter[str | None] = Counter()  # by client
         self._max_open = 0
         self._ended: OrderedDict[str, tuple[float, Ending]] = OrderedDict()
         self._alarm: Alarm[str] = Alarm(self._expire)
@@ -61,8 +61,14 @@ class TransactionBook:
         """Return what `/stats` shows."""
         return {"limit": self._limit, "open": len(self._open), "max_open": self._max_open}
 
-    async def begin(self, order: TransactionOrder, deadline: Deadline) -> HeldTransaction:
-        """Begin a transaction, in one flight.
+    async def begin(
+        self,
+        order: TransactionOrder,
+        deadline: Deadline,
+        client: str | None = None,
+        most: int | None = None,
+    ) -> HeldTransaction:
+        """Begin a transaction, in one flight; a client has at most so many.
 
         Raises:
             NeedsTransactions: the upstream has none.
@@ -75,28 +81,39 @@ class TransactionBook:
             raise NeedsTransactions(
                 "PgBouncer refuses BEGIN in statement pooling; send each statement alone"
             )
-        if len(self._open) + self._beginning >= self._limit:
-            raise TooManyTransactions(
-                f"{self._limit} transactions are open already, as many as limits.held_share allows"
-            )
-        self._beginning += 1
+        self._check_room(client, most)
+        self._beginning[client] += 1
         try:
             connection = await begin_block(connected, order, deadline)
         finally:
-            self._beginning -= 1
+            self._beginning[client] -= 1
+            self._beginning += Counter()  # forgets those who begin none
         if self._is_closing:
             connected.lanes.give_back(connection)
             raise Draining("the service is shutting down")
-        return self._hold(connected, connection, order)
+        return self._hold(connected, connection, order, client)
 
-    def find(self, id_: str) -> HeldTransaction:
-        """Find an open transaction.
+    def _check_room(self, client: str | None, most: int | None) -> None:
+        if len(self._open) + self._beginning.total() >= self._limit:
+            raise TooManyTransactions(
+                f"{self._limit} transactions are open already, as many as limits.held_share allows"
+            )
+        own = sum(held.client == client for held in self._open.values()) + self._beginning[client]
+        if most is not None and own >= most:
+            raise TooManyTransactions(
+                f"the client has {own} open transactions, as many as auth.clients allows it"
+            )
+
+    def find(self, id_: str, client: str | None = None) -> HeldTransaction:
+        """Find an open transaction of a client's.
 
         Raises:
             TransactionEnded, TransactionExpired: `executed` says whether it took effect.
             NotFound: there is none, or it ended long ago.
         """
         held = self._open.get(id_)
+        if held is not None and held.client != client:
+            raise NotFound("the client has no transaction with this id")
         if held is not None and not held.is_busy and (ending := held.find_ending()):
             self._end(held, ending)
             held = None
@@ -105,7 +122,7 @@ class TransactionBook:
         return held
 
     @asynccontextmanager
-    async def use(self, id_: str) -> AsyncIterator[HeldTransaction]:
+    async def use(self, id_: str, client: str | None = None) -> AsyncIterator[HeldTransaction]:
         """Have a transaction for statements, as long as the block lasts.
 
         Raises:
@@ -114,7 +131,7 @@ class TransactionBook:
             and as `find`, but `executed` is that of the statement.
         """
         try:
-            held = self._take(id_)
+            held = self._take(id_, client)
         except TransactionEnded as error:
             error.executed = "no"
             raise
@@ -127,7 +144,9 @@ class TransactionBook:
         finally:
             self._release(held)
 
-    async def end(self, id_: str, command: EndCommand, deadline: Deadline) -> Answer:
+    async def end(
+        self, id_: str, command: EndCommand, deadline: Deadline, client: str | None = None
+    ) -> Answer:
         """End a transaction; it goes on to its end even if the client goes away.
 
         Raises:
@@ -136,7 +155,7 @@ class TransactionBook:
             UpstreamUnavailable, DeadlineExceeded: `executed` says what became of a COMMIT.
             and as `find`.
         """
-        held = self._take(id_)
+        held = self._take(id_, client)
         self._alarm.clear(id_)
         task = self._loop.create_task(self._finish(held, command, deadline))
         self._ends.add(task)
@@ -156,13 +175,18 @@ class TransactionBook:
             await asyncio.wait(self._ends)
 
     def _hold(
-        self, connected: Connected, connection: UpstreamConnection, order: TransactionOrder
+        self,
+        connected: Connected,
+        connection: UpstreamConnection,
+        order: TransactionOrder,
+        client: str | None,
     ) -> HeldTransaction:
         now = self._loop.time()
         held = HeldTransaction(
             id=token_urlsafe(ID_BYTES),
             connected=connected,
             connection=connection,
+            client=client,
             idle_s=order.idle_s,
             proves_read_only=order.transaction.read_only and can_reset_read_only(connected),
             began_at=now,
@@ -179,8 +203,8 @@ class TransactionBook:
     def _rest(self, held: HeldTransaction) -> None:
         self._alarm.set(held.id, min(self._loop.time() + held.idle_s, held.expires_at))
 
-    def _take(self, id_: str) -> HeldTransaction:
-        held = self.find(id_)
+    def _take(self, id_: str, client: str | None) -> HeldTransaction:
+        held = self.find(id_, client)
         if held.is_busy:
             raise TransactionBusy(
                 "another request has this transaction; send one at a time, and wait for its answer"

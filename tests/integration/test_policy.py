@@ -162,6 +162,50 @@ async def test_a_client_sends_so_many_requests_in_a_second(upstream, tmp_path):
         assert (await ask(client, "guest", "select 1")).status == 200
 
 
+@pytest.mark.blocks
+async def test_a_client_has_so_many_transactions_and_nobody_elses(upstream, tmp_path):
+    clients = {"acme": {"transactions": 1}, "globex": {"transactions": 0}}
+    async with run_known(upstream, tmp_path, auth={"clients": clients}) as client:
+        begun = await client.post("/v1/transactions", json={}, headers=sign("acme"))
+        path = f"/v1/transactions/{begun.json['id']}"
+        for name in ("acme", "globex"):
+            reply = await client.post("/v1/transactions", json={}, headers=sign(name))
+            assert (reply.status, reply.json["title"]) == (429, "too_many_transactions")
+        for action in ("query", "batch", "stream", "commit", "rollback"):
+            body = {"query": {"sql": "select 1"}, "stream": {"sql": "select 1"}}.get(action)
+            body = {"statements": [{"sql": "select 1"}]} if action == "batch" else body or {}
+            reply = await client.post(f"{path}/{action}", json=body, headers=sign("guest"))
+            assert (reply.status, reply.json["title"]) == (404, "not_found"), action
+        assert (await client.get(path, headers=sign("guest"))).status == 404
+        assert (await client.get(path, headers=sign("acme"))).json["state"] == "idle"
+        assert (await client.post(f"{path}/rollback", headers=sign("acme"))).status == 200
+        again = await client.post("/v1/transactions", json={}, headers=sign("acme"))
+        assert again.status == 201
+        headers = sign("acme")
+        reply = await client.post(f"{again.headers['Location']}/commit", headers=headers)
+        assert reply.status == 200
+
+
+async def test_a_client_has_so_many_streams(upstream, tmp_path):
+    clients = {"acme": {"streams": 1}}
+    async with run_known(upstream, tmp_path, auth={"clients": clients}) as client:
+        url, body = f"{client.service.url}/v1/stream?format=json", {"sql": "select 1"}
+        slow = {"sql": "select pg_sleep(60), 'stream'"}
+        headers = sign("acme", **{"X-Request-Id": "slow"})
+        running = asyncio.create_task(client.session.post(url, json=slow, headers=headers))
+        async with observe(upstream) as observer:
+            await find_backend(observer, "stream")
+        reply = await client.post("/v1/stream?format=json", json=body, headers=sign("acme"))
+        assert (reply.status, reply.json["title"]) == (429, "too_many_requests")
+        assert (await ask(client, "acme", "select 1")).status == 200  # no stream
+        cancel = f"{client.service.url}/v1/queries/slow"
+        async with client.session.delete(cancel, headers=sign("acme")) as response:
+            assert response.status == 202
+        (await running).close()
+        reply = await client.post("/v1/stream?format=json", json=body, headers=sign("acme"))
+        assert reply.status == 200
+
+
 async def test_statistics_need_their_scope(upstream, tmp_path):
     clients = {"acme": {"scopes": ["stats"]}}
     async with run_known(upstream, tmp_path, auth={"clients": clients}) as client:
