@@ -222,15 +222,14 @@ async def limit_role(
 
 
 async def terminate(place: Upstream, whose: str) -> None:
-    """End backends by a condition on pg_stat_activity, and wait until they are gone."""
+    """End backends by a condition on pg_stat_activity, and wait until these are gone."""
     async with observe(place) as observer:
-        await observer.fetch(
-            f"select pg_terminate_backend(pid) from pg_stat_activity where {whose}"
-        )
+        sql = f"select pid, pg_terminate_backend(pid) from pg_stat_activity where {whose}"
+        ended = [pid for pid, _ in await observer.fetch(sql)]
 
-        async def are_gone() -> bool:
-            sql = f"select count(*) from pg_stat_activity where {whose}"
-            return await observer.fetchval(sql) == 0
+        async def are_gone() -> bool:  # whoever had them may have new ones already
+            sql = "select count(*) from pg_stat_activity where pid = any($1)"
+            return await observer.fetchval(sql, ended) == 0
 
         await poll(are_gone, "a backend stays")
 
