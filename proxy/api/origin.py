@@ -5,6 +5,7 @@ browser marks, or by a name of its own that it lets resolve to 127.0.0.1, which 
 """
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -35,8 +36,9 @@ class OriginRule:
         self._names = frozenset(("localhost", *map(str.lower, settings.allowed_hosts)))
         self._is_unix = settings.unix_socket is not None  # no name leads a browser there
         self._origins = frozenset(settings.cors_origins)
+        self.knows_host = lru_cache(256)(self._knows_host)  # each request asks
 
-    def knows_host(self, host: str) -> bool:
+    def _knows_host(self, host: str) -> bool:
         """Whether a Host header names us: an address can't be made to mean another one."""
         match = _HOST.fullmatch(host)
         if self._is_unix or "*" in self._names:

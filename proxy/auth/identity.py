@@ -9,4 +9,5 @@ class Identity(NamedTuple):
     client: str | None = None  # None: anybody
     scopes: frozenset[str] | None = None
     role: str | None = None
+    chooses_role: bool = True  # where the token has none
     claims: str | None = None  # all of them, as JSON

@@ -101,6 +101,8 @@ class JwtVerifier:
         except jwt.PyJWTError as cause:
             # its words name the claim that is wrong, never a value
             raise Unauthorized(f"the token can't be taken: {cause}") from cause
+        except (RecursionError, OverflowError) as cause:  # before or behind the signature
+            raise Unauthorized("the token holds what nobody would issue") from cause
 
     def _find_key(self, header: Claims) -> Any:
         """Find the key that signed it; a token without an id has the only one there is."""
@@ -163,6 +165,7 @@ def _identify(claims: Claims, settings: AuthSettings) -> Identity:
         client=client,
         scopes=None if scopes is None else frozenset(scopes),
         role=role,
+        chooses_role=settings.jwt_role_claim is None,
         claims=json.dumps(claims, separators=(",", ":")),
     )
 

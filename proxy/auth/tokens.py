@@ -113,9 +113,9 @@ def _read_file(file: Path) -> Sequence[bytes]:
     """
     if _CLIENT.fullmatch(file.name) is None:
         raise ValueError("is no client's name; use up to 64 of A-Z a-z 0-9 _ . -")
-    if not file.is_file():
-        raise ValueError("is no file")  # and reading a pipe would wait for it
     try:
+        if not file.is_file():
+            raise ValueError("is no file")  # and reading a pipe would wait for it
         with file.open("rb") as opened:
             data = opened.read(MAX_FILE_BYTES + 1)
     except OSError as cause:

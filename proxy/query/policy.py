@@ -64,6 +64,11 @@ def _narrow(policy: Policy, identity: Identity) -> Policy:
             limits,
             is_read_only="write" not in scopes,
             role=identity.role,
+            allowed_roles=tuple(
+                role
+                for role in limits.allowed_roles
+                if identity.chooses_role or role == identity.role
+            ),
             claims=identity.claims if limits.allow_claims else None,
         )
 

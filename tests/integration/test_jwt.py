@@ -126,6 +126,13 @@ async def test_a_token_without_claims_for_the_policy_sees_nothing(client, table)
     assert rows == []
 
 
+async def test_a_token_without_a_role_gives_none_to_choose(client):
+    """Else leaving the claim out would widen what a client may do."""
+    reply = await ask(client, SHOW, sign(), role=WRITER)
+    assert (reply.status, reply.json["title"]) == (403, "forbidden")
+    assert (await ask(client, SHOW, sign())).json["rows"][0][0] == "app"
+
+
 async def test_a_role_that_is_not_allowed_is_forbidden(client):
     reply = await ask(client, SHOW, sign(role="postgres"))
     assert (reply.status, reply.json["title"]) == (403, "forbidden")

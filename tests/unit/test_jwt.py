@@ -96,6 +96,8 @@ async def test_a_token_says_scopes_and_role(verifier, scopes):
         forge({"alg": "ES256", "kid": "ES256"}, CLAIMS, "AAAA"),
         forge({"alg": "ES256", "kid": ["ES256"]}, CLAIMS),
         forge({"alg": "RS256", "jku": "https://evil.example", "kid": "RS256"}, CLAIMS, "AAAA"),
+        f"{base64.urlsafe_b64encode(b'[' * 6000).decode()}.b.c",
+        issue(exp=10**400),
         "a.b.c",
         "a.b",
         "..",
